@@ -49,7 +49,7 @@ explore: $(VENV)/.run
 
 # Side by side, since most of a test's time is waiting; TEST="-n0 tests/test_units.py" runs one file in this process.
 WORKERS ?= 4
-# Compiled once, whatever the environment says of it: else each worker, and each command that a test starts, compiles anew.
+# Compiled once, whatever the environment says of it: else each worker, and each command that a test starts, compiles again.
 test: $(VENV)/.test
 	@$(BIN)/python -m compileall -q -j 0 src simulated benchmarks tests/support
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TEST)

@@ -35,7 +35,7 @@ from joulemill.monitor import target as watched
 from joulemill.monitor.accounting import totals as accounting
 from joulemill.monitor.config import MonitorConfig
 from joulemill.monitor.history.store import History
-from joulemill.monitor.history.writer import Keeper
+from joulemill.monitor.history.writer import HistoryWriter
 from joulemill.monitor.loop import Monitor
 
 ROOT = Path(__file__).parent.parent
@@ -337,7 +337,7 @@ async def clocks(scale: float) -> None:
             async with servers.serving() as port:
                 target = {"name": "t", "model": "m", "metrics_url": f"http://127.0.0.1:{port}/t/metrics"}
                 history = History.open(Path(name) / "h.db")
-                keeper = Keeper(history)
+                keeper = HistoryWriter(history)
                 monitor = Monitor(MonitorConfig.model_validate({"period_s": 0.2, "target": [target]}), keeper)
                 stop = asyncio.Event()
                 running = asyncio.ensure_future(monitor.run(stop))

@@ -23,7 +23,7 @@ import numpy as np
 from joulemill.monitor.config import MonitorConfig, TargetConfig
 from joulemill.monitor.history.reader import Reader
 from joulemill.monitor.history.store import History
-from joulemill.monitor.history.writer import Keeper
+from joulemill.monitor.history.writer import HistoryWriter
 from joulemill.monitor.loop import Monitor
 from joulemill.monitor.snapshot import Interval, ScopeEnergy, TargetFacts, TokenKind
 from monitor_targets import rate_tok_s
@@ -152,7 +152,7 @@ def measured(args: argparse.Namespace, port: int, folder: Path) -> dict[str, flo
     )
     config = MonitorConfig(period_s=args.period, timeout_s=min(5.0, args.period / 2), target=targets)
     history = History.open(folder / "scale.db")
-    keeper = Keeper(history)
+    keeper = HistoryWriter(history)
     monitor = Monitor(config, keeper)
     found = asyncio.run(watch(monitor, args.seconds, 1.5 * args.period))
     keeper.close()

@@ -3,7 +3,7 @@
     python benchmarks/predict_speed.py
 
 A million rows of one deployment, each with its own concurrency and lengths; the same with 18 deployments mixed. Rates
-are by the process's own time on its core (one thread), so that a neighbour who waits for the core does not count, and
+are by the process's own time on its core (one thread), so that a neighbor who waits for the core does not count, and
 by the clock on the wall. The ratio to a plain numpy pass over arrays of the same size depends less on the machine.
 """
 

@@ -6,7 +6,7 @@
 
 The trace goes through one replica of Llama-3.1-70B on eight H100, tables of step costs included; then twice, four and
 eight times as long, the same hour again and again. ``--million`` plays a million requests, at four times the trace's
-rate, with the memory that it took at most. CPU time, so that a neighbour who waits for the core does not count.
+rate, with the memory that it took at most. CPU time, so that a neighbor who waits for the core does not count.
 ``--aisimulate`` plays the trace through NVIDIA AISimulate too, the same deployment and limits, from an environment of
 its own (``pip install aisimulate==0.13.0.dev202610270000000085``, 1.5 GB); where it is absent, that is said.
 """
@@ -29,7 +29,7 @@ import numpy as np
 from joulemill.catalog.serving import rates
 from joulemill.prediction.predict import resolved
 from joulemill.prediction.question import PredictionRequest
-from joulemill.simulation.fleet import Fleet, Played, play
+from joulemill.simulation.fleet import Fleet, FleetRun, play
 from joulemill.simulation.replica_cost import at_setting, ingest_s, kv_tok_capacity, step_cost
 from joulemill.simulation.resting import always_loaded
 from joulemill.simulation.scheduler import VLLM, EngineLimits
@@ -59,7 +59,7 @@ def repeated(traffic: Traffic, times: int, faster: float = 1.0) -> Traffic:
     )
 
 
-def timed(traffic: Traffic, replicas: int = 1) -> tuple[float, Played]:
+def timed(traffic: Traffic, replicas: int = 1) -> tuple[float, FleetRun]:
     """CPU seconds to build the tables and play."""
     start_s = time.process_time()
     question = PredictionRequest(model="meta-llama/Llama-3.1-70B", device="h100", devices=8, tp=8)
@@ -87,7 +87,7 @@ def timed(traffic: Traffic, replicas: int = 1) -> tuple[float, Played]:
     return time.process_time() - start_s, run
 
 
-def report(name: str, traffic: Traffic, cpu_s: float, run: Played) -> None:
+def report(name: str, traffic: Traffic, cpu_s: float, run: FleetRun) -> None:
     n = traffic.requests_count
     done = int(run.outcomes.completed.sum())
     print(

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from joulemill.catalog.serving import rates
 from joulemill.prediction.predict import resolved
 from joulemill.prediction.question import PredictionRequest
-from joulemill.simulation.fleet import Fleet, Played, play
+from joulemill.simulation.fleet import Fleet, FleetRun, play
 from joulemill.simulation.replica_cost import ingest_s, kv_tok_capacity, step_cost
 from joulemill.simulation.resting import always_loaded
 from joulemill.simulation.scheduler import VLLM, EngineLimits
@@ -52,7 +52,7 @@ def latencies(first: NDArray[np.float64], last: NDArray[np.float64], output_tok:
     return {"TTFT": first, "TPOT": (last - first) / np.maximum(output_tok - 1, 1), "E2E": last}
 
 
-def played(traffic: Traffic, meta: dict[str, Any]) -> Played:
+def played(traffic: Traffic, meta: dict[str, Any]) -> FleetRun:
     """The same requests through the model."""
     engine = meta["engine_kwargs"]
     question = PredictionRequest(
@@ -79,7 +79,7 @@ def played(traffic: Traffic, meta: dict[str, Any]) -> Played:
     return play(traffic, Fleet(limits=limits, cost_at=lambda cap, clock: cost, rest=rest, least_interval_ns=0))
 
 
-def followed(run: Played, folder: Path) -> dict[str, tuple[float, float, float]]:
+def followed(run: FleetRun, folder: Path) -> dict[str, tuple[float, float, float]]:
     """Measured mean, simulated mean and mean distance of running and waiting requests, at the trace's seconds."""
     with (folder / "timeseries.csv").open(encoding="utf-8") as lines:
         rows = list(csv.DictReader(lines))

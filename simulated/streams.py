@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from joulemill.bench.load.engine import Engine
-from joulemill.bench.load.prompts import PromptMill
+from joulemill.bench.load.prompts import PromptGenerator
 from joulemill.bench.load.workload import AskRules, RequestSource
 from joulemill.ledger.record import RequestOutcome, RequestRecord
 from joulemill.servers.client import Endpoint, open_session
@@ -35,7 +35,7 @@ async def drive(url: str, concurrency: int, rounds: int = 4, ramp_s: float | Non
     """``rounds`` × concurrency requests in a closed loop after a warm-up of one round."""
     records: list[RequestRecord] = []
     whole_s = TTFT_S + ITL_S * (TOKENS - 1)
-    workload = RequestSource(PromptMill(1), Lengths("fixed", 32), Lengths("fixed", TOKENS), AskRules(60.0))
+    workload = RequestSource(PromptGenerator(1), Lengths("fixed", 32), Lengths("fixed", TOKENS), AskRules(60.0))
     async with open_session(concurrency) as session:
         engine = Engine(session, Endpoint(url=url, model="mock-model"), workload, records.append)
         engine.begin("warmup")

@@ -30,7 +30,23 @@ PER = (
 #: What is refused (a regular expression, case ignored unless it says otherwise) → what to write instead.
 PHRASES: dict[str, str] = {
     rf"\b{UNITS} an? {PER}\b": "per: J per token, ms per token, requests per replica",
-    r"\b(?:gone|goes?|going) on (?:with|from)\b": "resumes; continues from",
+    r"\b(?:requests|tokens) a second\b|\bone an? (?:core|hour|side|token|sequence)\b|\b(?:currency|liters) an? ": (
+        "per second; per core"
+    ),
+    r"\b(?:gone|goes?|going) on (?:with|from|where|in|after)\b": "resumes; continues from",
+    r"\banew\b": "again; reset; rewritten",
+    r"\bplays? (?:an?|the|each|traffic|requests|back|it|two)\b|\bplayed (?:again|apart|as|in|on|through)\b": (
+        "simulates; simulated"
+    ),
+    r"\bfullest\b": "the peak hour; the most loaded",
+    r"\bstands? (?:still|idle|empty|off|in it)\b|\b(?:the first|before it) stands\b": (
+        "does not change; is idle; stays in use"
+    ),
+    r"\bleast (?:ceiling|load of|accuracy|share)\b": "the lowest",
+    r"\bcame of it\b|\bwho drafts\b|\bon trust\b|\bmind the unit\b": (
+        "it produced no …; source of drafts; assumed; check"
+    ),
+    r"\bas (?:one|it|they) lies?\b|\bno list of at most\b|\bmend it\b": "as recorded; correct it",
     r"\bthere and back\b": "interleaved; in alternating order",
     r"\bnobody\b": "name the subject: no user has stated …; not measured; unattributed",
     r"\bwhat (?:bound|binds)\b": "the bottleneck; the active constraint",
@@ -66,7 +82,8 @@ PHRASES: dict[str, str] = {
     r"\b(?:ran|run|with|without|of|where) drafts\b|\bdrafts (?:ran|run)\b": "speculative decoding; draft tokens",
     r"\bthat cannot be(?=[,.;:)]| is\b| are\b)|\bwhat cannot be\b": "impossible",
     r"\bwithout a word\b|\bsays nothing of\b": "silently",
-    r"\butilis|\bquantis|\bcatalogue|\bnormalis|\brecognis|\bserialis|\boptimis|\bminimis|\bsummaris": "US spelling",
+    r"\butilis|\bquantis|\bcatalogue|\bnormalis|\brecognis|\bserialis|\boptimis|\bminimis|\bsummaris|"
+    r"\banalys(?:e|ing)|\bamortis|\bcolour|\bbehaviour|\bfavour|\bneighbour|\blitre": "US spelling",
 }
 COMPILED = {re.compile(p if p.startswith("(?-i") else f"(?i:{p})"): better for p, better in PHRASES.items()}
 
@@ -201,6 +218,13 @@ def test_the_list_refuses_the_phrases_it_was_made_for() -> None:
         "Two staves",
         "The barrel",
         "held back by its power limit",
+        "4 requests a second",
+        "an interrupted one goes on in --out DIR",
+        "its counters began anew",
+        "plays the plan as traffic",
+        "in its fullest hour",
+        "the first stands",
+        "amortised cost",
         "No other beats these in J/token",
     ]
     kept = [
@@ -214,6 +238,8 @@ def test_the_list_refuses_the_phrases_it_was_made_for() -> None:
         "request a token from the service",
         "KV cache",
         "modelled",
+        "a reading a second",
+        "display the page",
     ]
     assert not [text for text in refused if not list(offences(text))]
     assert not [(text, list(offences(text))) for text in kept if list(offences(text))]

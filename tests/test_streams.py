@@ -62,7 +62,7 @@ def test_json_holds_no_number_that_is_not_finite() -> None:
     assert json.loads(json_text(document)) == {"a": None, "b": [None, 1.5], "c": [2, None]}
 
 
-class Broken(io.StringIO):
+class EnergyGap(io.StringIO):
     """A stream whose reader has gone, or whose disk is full."""
 
     def __init__(self, fault: OSError) -> None:
@@ -74,20 +74,20 @@ class Broken(io.StringIO):
 
 
 def test_a_reader_that_went_away_is_no_error() -> None:
-    stream = GuardedStream(Broken(BrokenPipeError()), vital=True)
+    stream = GuardedStream(EnergyGap(BrokenPipeError()), vital=True)
     stream.write("a")
     stream.write("b")
     assert stream.lost
 
 
 def test_a_full_stdout_is_an_error_of_the_machine() -> None:
-    stream = GuardedStream(Broken(OSError(28, "No space left on device")), vital=True)
+    stream = GuardedStream(EnergyGap(OSError(28, "No space left on device")), vital=True)
     with pytest.raises(MachineError, match="No space left"):
         stream.write("a")
 
 
 def test_a_full_stderr_never_ends_a_measurement() -> None:
-    GuardedStream(Broken(OSError(28, "No space left on device")), vital=False).write("progress")
+    GuardedStream(EnergyGap(OSError(28, "No space left on device")), vital=False).write("progress")
 
 
 def test_a_closed_stdout_is_told_once_and_a_closed_stderr_is_passed_over() -> None:

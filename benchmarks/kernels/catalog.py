@@ -17,7 +17,7 @@ from benchmarks.kernels.law import KernelEnergy, KernelRate
 from joulemill.errors import InputError
 
 TABLE = Path(__file__).with_name("kernels.csv")
-#: Measured boards → their names in the catalogue of devices, and the generation whose kernels they stand for.
+#: Measured boards → their names in the catalog of devices, and the generation whose kernels they stand for.
 BOARDS = {"h200": "h200-sxm", "b200": "b200"}
 GENERATIONS = {"hopper": "h200", "blackwell": "b200"}
 #: Dtypes in the order in which one stands in for another: by how they are stored and multiplied.

@@ -76,7 +76,7 @@ DTYPES = {
 class Rows:
     """Rows of one kernel: (family, dtype, device, framework, variant); every array has the same length.
 
-    group    shapes that are left out together; order: the size along which neighbours in a group are compared
+    group    shapes that are left out together; order: the size along which neighbors in a group are compared
     read_count  power readings, 100 ms apart, behind each row's mean
     floor_s  time of the host's launches where the kernel was timed without a CUDA graph; 0 where it was not
     base_*   what a measured module spends beside its attention, predicted from its matrix products

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from joulemill.api.auditing import Audit, audit
     from joulemill.api.benching import bench
     from joulemill.api.comparing import GatePlan, GateVerdict, RunComparison, compare, gate, gate_plan
-    from joulemill.api.history import KeptHistory, open_history
+    from joulemill.api.history import MonitorHistory, open_history
     from joulemill.api.levers import LeverStudy, levers
     from joulemill.api.machine import Examination, doctor
     from joulemill.api.many import predict_many
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from joulemill.api.runs import Baseline, Run, import_run, open_baseline, open_run, save_baseline
     from joulemill.api.series import (
         LeverExperiment,
-        RateSearched,
+        RateSearchResult,
         Sweep,
         find_rate,
         measure_levers,
@@ -61,7 +61,7 @@ _HOMES = {
     "GateVerdict": "api.comparing",
     "InputError": "errors",
     "JoulemillError": "errors",
-    "KeptHistory": "api.history",
+    "MonitorHistory": "api.history",
     "LeverExperiment": "api.series",
     "LeverStudy": "api.levers",
     "MachineError": "errors",
@@ -70,7 +70,7 @@ _HOMES = {
     "Metering": "api.metering",
     "PredictedDeployment": "api.prediction",
     "PredictionErrors": "api.validating",
-    "RateSearched": "api.series",
+    "RateSearchResult": "api.series",
     "Run": "api.runs",
     "RunComparison": "api.comparing",
     "Scales": "api.validating",
@@ -123,17 +123,17 @@ __all__ = [
     "GateVerdict",
     "InputError",
     "JoulemillError",
-    "KeptHistory",
     "LeverExperiment",
     "LeverStudy",
     "MachineError",
     "MemoryShort",
     "MeteredWindow",
     "Metering",
+    "MonitorHistory",
     "MonitorResult",
     "PredictedDeployment",
     "PredictionErrors",
-    "RateSearched",
+    "RateSearchResult",
     "Run",
     "RunComparison",
     "Scales",

@@ -25,7 +25,7 @@ SUFFIXES: dict[str, str] = {
     "_hz": "hertz",
     "_c": "degree Celsius",
     "_gco2e": "gram of CO2 equivalent",
-    "_l": "litre",
+    "_l": "liter",
     "_usd": "US dollar",
     "_currency": "the currency that the site states",
     "_req": "request",
@@ -192,7 +192,7 @@ class _Range:
 
 def _bounded(value: float, text: str, name: str, allowed: _Range) -> float:
     if not math.isfinite(value):
-        raise InputError(f"{name}: {_short(text)} is too large a number to be meant")
+        raise InputError(f"{name}: {_short(text)} is an implausibly large number")
     if not allowed.holds(value):
         raise InputError(f"{name}: {_short(text)} cannot be; it must {allowed.words()}")
     return value

@@ -28,7 +28,7 @@ MILLION = 1e6
 LEAST_PER_TOKEN = 1e-2
 
 
-class Bounded(Protocol):
+class HasBounds(Protocol):
     """A value with its bounds, as a figure has them."""
 
     @property
@@ -44,7 +44,7 @@ class Bounded(Protocol):
         """Upper bound; None where none is claimed."""
 
 
-class StatedFigure(Bounded, Protocol):
+class StatedFigure(HasBounds, Protocol):
     """What a figure states: bounds, unit, how it is known, and why it is not."""
 
     @property
@@ -195,7 +195,7 @@ def shortened(text: str, most: int) -> str:
     return f"{text[: most - 1 - end]}…{text[-end:]}"
 
 
-def signed(change: Bounded | None, *, bounds: bool = False) -> str:
+def signed(change: HasBounds | None, *, bounds: bool = False) -> str:
     """A relative change for people: −12 % or +30 % (+13 to +56)."""
     if change is None or change.value is None:
         return "–"

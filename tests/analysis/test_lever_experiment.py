@@ -71,7 +71,7 @@ def folder(tmp_path: Path) -> Path:
         "points": points,
         "order": [0, 1, 2, 2, 1, 0],
         "runs": runs,
-        "absent": {"speculation": "no draft is named"},
+        "absent": {"speculation": "no draft model is named"},
     }
     (tmp_path / "sweep.json").write_text(json.dumps(told))
     return tmp_path
@@ -93,7 +93,7 @@ def test_changes_are_of_the_same_meter_and_answers_count(folder: Path) -> None:
     ended, best = second.cascades
     assert (ended.passed_ratio, ended.accuracy_ratio) == (pytest.approx(0.4), pytest.approx((10 + 3) / 20))
     assert (best.passed_ratio, best.accuracy_ratio) == (pytest.approx(0.5), pytest.approx(0.75))
-    assert (absent.name, absent.why_not, absent.after) == ("speculation", "no draft is named", None)
+    assert (absent.name, absent.why_not, absent.after) == ("speculation", "no draft model is named", None)
 
 
 def test_without_ceilings_nothing_is_predicted_and_it_says_why(folder: Path) -> None:
@@ -104,20 +104,22 @@ def test_without_ceilings_nothing_is_predicted_and_it_says_why(folder: Path) -> 
 
 def test_views(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     html = page(experiment(folder))
-    assert html.count("<svg") == 2 and "<script" not in html and "src=" not in html and "no draft is named" in html
+    assert (
+        html.count("<svg") == 2 and "<script" not in html and "src=" not in html and "no draft model is named" in html
+    )
     assert main(["report", str(folder), "--json", "--html", str(folder / "p.html")]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["levers"][0]["name"] == "second-model" and (folder / "p.html").exists()
     assert document["levers"][0]["energy_change"]["level"] == 0.95
     assert main(["report", str(folder)]) == 0
     told = capsys.readouterr().out
-    assert "4 of 6 runs" in told and "  speculation  no draft is named" in told
+    assert "4 of 6 runs" in told and "  speculation  no draft model is named" in told
 
 
 def test_a_folder_without_the_run_as_it_is(folder: Path) -> None:
     told = json.loads((folder / "sweep.json").read_text())
     (folder / "sweep.json").write_text(json.dumps(told | {"runs": told["runs"][2:], "status": "interrupted"}))
-    with pytest.raises(InputError, match="no run as it is"):
+    with pytest.raises(InputError, match="no unchanged run"):
         experiment(folder)
     (folder / "sweep.json").write_text(json.dumps(told | {"kind": "sweep"}))
     with pytest.raises(InputError, match="no lever experiment"):

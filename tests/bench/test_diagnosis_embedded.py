@@ -11,7 +11,7 @@ import pytest
 
 from joulemill.analysis.run import analyze, diagnosis_of
 from joulemill.bench.options import BenchOptions
-from joulemill.bench.run import Surroundings, run_measure
+from joulemill.bench.run import RunContext, run_measure
 from joulemill.decisions.diagnosis import Diagnosis
 from joulemill.recording.reader import read_run
 from tests.support.embedded_runs import ceilings
@@ -77,7 +77,7 @@ def crowded(found: Diagnosis) -> bool:
 
 
 def right_or_undecided(options: BenchOptions, truth: str) -> Diagnosis:
-    around = Surroundings(machine_ceilings=ceilings(options.threads))
+    around = RunContext(machine_ceilings=ceilings(options.threads))
     record = read_run(run_measure(options, around=around))
     found = diagnosis_of(record)
     allowed = {truth, "undecided"}

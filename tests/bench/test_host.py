@@ -12,7 +12,7 @@ import pytest
 
 from joulemill.bench.host import embedded_options
 from joulemill.bench.options import BenchOptions
-from joulemill.bench.progress import Silence
+from joulemill.bench.progress import NullProgress
 from joulemill.bench.run import run_measure
 from joulemill.errors import InputError
 from joulemill.ledger.manifest import document
@@ -31,7 +31,7 @@ def servers_left() -> list[str]:
     return left
 
 
-class Doing(Silence):
+class Doing(NullProgress):
     """Does something soon after a phase has begun."""
 
     def __init__(self, phase: str, act: Any, after_s: float) -> None:

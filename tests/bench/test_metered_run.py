@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from joulemill.analysis.run import analyze
-from joulemill.bench.run import Surroundings, run_measure
+from joulemill.bench.run import RunContext, run_measure
 from joulemill.figure import Basis
 from joulemill.ledger.account import account
 from joulemill.ledger.findings import Reason
@@ -29,7 +29,7 @@ BOARDS_W, NODE_W = 2 * 150.0, 400.0
 def run(out: Path, meters: tuple[str, ...]) -> Any:
     context = MeterContext(environ={**SECRETS, "JOULEMILL_SNMP_COMMUNITY": "s3cret"}, notice=lambda _: None)
     asked = options(out, meters=meters, duration_s=5.0, idle_s=2.0, sample_period_s=0.2)
-    return read_run(run_measure(asked, None, Surroundings(meter_context=context)))
+    return read_run(run_measure(asked, None, RunContext(meter_context=context)))
 
 
 @pytest.mark.parametrize("mark", [pytest.param("", marks=embedded)])

@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from joulemill.bench.progress import Silence, Teller
+from joulemill.bench.progress import NullProgress, Progress
 from joulemill.commands.progress import MOST_BARS, ProgressBar
 
 
@@ -31,8 +31,8 @@ def test_on_a_terminal_bars_with_what_happened() -> None:
 
 
 def test_both_fill_the_seam() -> None:
-    for teller in (Silence(), ProgressBar(Console(file=io.StringIO()))):
-        seam: Teller = teller
+    for teller in (NullProgress(), ProgressBar(Console(file=io.StringIO()))):
+        seam: Progress = teller
         seam.phase("x", None)
         seam.advance(1.0)
         seam.note("y")

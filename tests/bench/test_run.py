@@ -21,8 +21,8 @@ from simulated.mock_server import MockPlan, mock_process
 from joulemill.bench.load.engine import Engine
 from joulemill.bench.load.workload import Job
 from joulemill.bench.options import BenchOptions
-from joulemill.bench.progress import Silence
-from joulemill.bench.run import Surroundings, run_measure
+from joulemill.bench.progress import NullProgress
+from joulemill.bench.run import RunContext, run_measure
 from joulemill.errors import InputError, MachineError, ServerError
 from joulemill.ledger.manifest import MachineLimits, document, part_of
 from joulemill.ledger.record import RequestOutcome, RunRecord
@@ -76,11 +76,11 @@ def options(url: str, out: Path, **given: Any) -> BenchOptions:
     return BenchOptions(url=url, out=out / "run", **{**short, **given})
 
 
-def run(asked: BenchOptions, teller: Silence | None = None, around: Surroundings | None = None) -> RunRecord:
+def run(asked: BenchOptions, teller: NullProgress | None = None, around: RunContext | None = None) -> RunRecord:
     return read_run(run_measure(asked, teller, around))
 
 
-class Interrupter(Silence):
+class Interrupter(NullProgress):
     """Sends this process a signal shortly after a phase has begun."""
 
     def __init__(self, phase: str, number: signal.Signals = signal.SIGINT, after_s: float = 0.15) -> None:
@@ -103,7 +103,7 @@ async def ask_three(session: aiohttp.ClientSession, endpoint: Endpoint, writer: 
 def test_a_complete_run_keeps_everything(server: str, tmp_path: Path) -> None:
     record = run(
         options(server, tmp_path),
-        around=Surroundings(ask_quality=ask_three, machine_ceilings=part_of(MachineLimits, CEILINGS)),
+        around=RunContext(ask_quality=ask_three, machine_ceilings=part_of(MachineLimits, CEILINGS)),
     )
     assert (record.status, record.status_reason) == ("complete", None)
     assert [p.name for p in record.phases] == ["idle", "calibrate", "load", "drain", "quality"]
@@ -184,7 +184,7 @@ def test_an_interruption_in_each_phase_keeps_what_was_seen(phase: str, number: s
     interrupter = Interrupter(phase, number)
     with mock_process(replace(PLAN, ttft_s=0.4)) as url:
         asked = options(url, tmp_path, idle_s=0.6, output_tokens="200", warmup_s=0.2, duration_s=0.8)
-        record = run(asked, interrupter, Surroundings(ask_quality=slow))
+        record = run(asked, interrupter, RunContext(ask_quality=slow))
     assert record.status == "interrupted"
     assert record.status_reason == f"stopped by {number.name} in phase {phase}"
     assert record.phases[-1].name == interrupter.seen[-1] == phase
@@ -334,7 +334,7 @@ def test_a_background_fault_ends_even_an_idle_run(server: str, tmp_path: Path, m
 
 def test_the_key_is_written_nowhere(tmp_path: Path) -> None:
     with mock_process(replace(PLAN, api_key="s3cret-key")) as url:
-        record = run(options(url, tmp_path), around=Surroundings(api_key="s3cret-key"))
+        record = run(options(url, tmp_path), around=RunContext(api_key="s3cret-key"))
     assert record.status == "complete"
     for file in (tmp_path / "run").iterdir():
         assert "s3cret" not in file.read_text()

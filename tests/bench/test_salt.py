@@ -14,9 +14,9 @@ from simulated.mock_server import MockPlan, MockServer
 from joulemill.analysis.run import analyze
 from joulemill.analysis.samples import of_report
 from joulemill.bench.host import hosted
-from joulemill.bench.load.prompts import PromptMill, prompt_text
+from joulemill.bench.load.prompts import PromptGenerator, prompt_text
 from joulemill.bench.options import BenchOptions
-from joulemill.bench.run import Surroundings, measure
+from joulemill.bench.run import RunContext, measure
 from joulemill.ledger.account import account
 from joulemill.ledger.record import RunRecord
 from joulemill.recording.writer import read_run
@@ -25,19 +25,19 @@ QUICK = {"warmup_s": 0.0, "idle_s": 0.1, "meters": ("declared:idle=60W,busy=180W
 
 
 def test_the_salt_changes_every_prompt_from_its_first_words_and_the_seed_keeps_the_lengths() -> None:
-    one, other = PromptMill(0, shared_prefix_tok=20, salt="a"), PromptMill(0, shared_prefix_tok=20, salt="b")
+    one, other = PromptGenerator(0, shared_prefix_tok=20, salt="a"), PromptGenerator(0, shared_prefix_tok=20, salt="b")
     for index in range(50):
         (first, words), (second, same) = one.prompt(index, 100), other.prompt(index, 100)
         assert words == same == len(first.split())
         assert first.split()[:3] != second.split()[:3]
-    assert one.prompt(7, 100) == PromptMill(0, shared_prefix_tok=20, salt="a").prompt(7, 100)
+    assert one.prompt(7, 100) == PromptGenerator(0, shared_prefix_tok=20, salt="a").prompt(7, 100)
     assert prompt_text(0, 1, 30, salt="a") != prompt_text(0, 1, 30, salt="b") != prompt_text(0, 1, 30)
 
 
 async def _two(options: BenchOptions, folder: Path) -> list[RunRecord]:
     """The same command twice, on one server that stays up between."""
     async with hosted(options, None) as host:
-        around = Surroundings(host=host)
+        around = RunContext(host=host)
         return [read_run(await measure(replace(options, out=folder / name), None, around)) for name in ("a", "b")]
 
 

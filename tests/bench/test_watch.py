@@ -6,7 +6,7 @@ import asyncio
 import threading
 from pathlib import Path
 
-from joulemill.bench.progress import Silence
+from joulemill.bench.progress import NullProgress
 from joulemill.bench.watch import Watch
 from joulemill.figure import Basis
 from joulemill.ledger.record import Channel, Quantity, Reading, Scope
@@ -41,7 +41,7 @@ class Hangs:
 def test_a_run_that_is_told_to_stop_does_not_wait_for_a_meter_that_hangs(tmp_path: Path) -> None:
     meter, notes = Hangs(), []
 
-    class Notes(Silence):
+    class Notes(NullProgress):
         def note(self, text: str) -> None:
             notes.append(text)
 

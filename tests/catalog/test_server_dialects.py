@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from joulemill.catalog.server_dialects import DialectTerm, Way, dialect, dialects, read_dialect
+from joulemill.catalog.server_dialects import DialectTerm, QuantitySource, dialect, dialects, read_dialect
 from joulemill.errors import InputError
 from joulemill.ledger.record import ServerSample
 
@@ -36,7 +36,7 @@ def test_names_are_those_of_the_record() -> None:
 
 def test_terms() -> None:
     (quantity,) = read_dialect(GOOD, "x.toml").quantities
-    assert quantity.ways == (Way("sum", (DialectTerm("t", "a", "b"), DialectTerm("u", read="v"))),)
+    assert quantity.ways == (QuantitySource("sum", (DialectTerm("t", "a", "b"), DialectTerm("u", read="v"))),)
 
 
 @pytest.mark.parametrize(

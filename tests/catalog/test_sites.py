@@ -62,7 +62,7 @@ def test_the_monitors_spellings_are_the_same_site() -> None:
         ("pue = true", "pue = True is not a number"),
         ("carbon_gco2e_kwh = 1e12", r"carbon_gco2e_kwh = 1000000000000\.0 cannot be: .*at most 3,000"),
         ("carbon_gco2e_kwh = -5", "carbon_gco2e_kwh = -5 cannot be: .*must be 0 or more"),
-        ("pue = 1.2\npue_ratio = 1.3", "pue is said twice, as pue and pue_ratio"),
+        ("pue = 1.2\npue_ratio = 1.3", "pue is stated twice, as pue and pue_ratio"),
         ("carbon_by_hour_g_kwh = [1, 2]", "carbon_by_hour_g_kwh takes a list of 24 numbers.*, not 2"),
         ("currency = 3", "currency = 3 is not text"),
         ("feeds_count = 0", "feeds_count = 0 is not a count"),

@@ -52,7 +52,7 @@ def test_a_run_faster_than_its_hardware_can_be_is_refused(tmp_path: Path, capsys
     """Its 37.5 tok/s of one 405B in bf16 would be 30 TB/s; an H100 reads 3.35."""
     run = recorded(tmp_path / "run", model="meta-llama/Llama-3.1-405B")
     assert calibrate(run, model="meta-llama/Llama-3.1-405B") == 2
-    assert "times the ceiling of memory bandwidth, which cannot be" in capsys.readouterr().err
+    assert "times the ceiling of memory bandwidth, which is impossible" in capsys.readouterr().err
     assert calibrate(run, "--force", model="meta-llama/Llama-3.1-405B") == 0
 
 

@@ -41,7 +41,7 @@ def test_page_is_offline_and_has_its_pictures(tmp_path: Path, capsys: pytest.Cap
     text = page.read_text(encoding="utf-8")
     assert text.count("<svg") == 2 and "Tornado" in text and "<script" not in text and "src=" not in text
     assert "arXiv:2504.17674" not in text, "evidence of a lever that does not apply stands nowhere"
-    assert "no draft is named" in text
+    assert "no draft model is named" in text
 
 
 def test_a_route_with_stated_accuracies_says_joules_per_correct_answer(capsys: pytest.CaptureFixture[str]) -> None:

@@ -161,6 +161,6 @@ def test_a_manifest_is_told_from_a_report(tmp_path: Path, capsys: pytest.Capture
 
 def test_a_rate_beyond_any_fleet_names_no_count_of_devices(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*PREDICT, "--rate", "1e9"]) == 1
-    assert "would do" not in capsys.readouterr().out
+    assert "would suffice" not in capsys.readouterr().out
     assert main([*PREDICT, "--rate", "100 req/s"]) == 1
-    assert "devices would do" in capsys.readouterr().out
+    assert "devices would suffice" in capsys.readouterr().out

@@ -19,7 +19,7 @@ DEPLOYMENT = [
     (["--slo-tpot", "-5ms"], "--slo-tpot: '-5ms' cannot be"),
     (["--slo-tpot", "0ms"], "--slo-tpot: '0ms' cannot be"),
     (["--slo-tpot", "9 W"], "has unit 'W'; it needs s, e.g. ms or s"),
-    (["--slo-tpot", "1" * 400 + "s"], "too large a number"),
+    (["--slo-tpot", "1" * 400 + "s"], "implausibly large"),
     (["--slo-tpot", "nan"], "is not a number with a unit"),
     (["--power-cap", "500"], "--power-cap: '500' has no unit; write 500W, 500kW or 500MW"),
     (["--power-cap", "500mW"], "--power-cap: '500mW' cannot be; it must lie between 1 W and 20 kW"),
@@ -45,7 +45,7 @@ DEPLOYMENT = [
     (["--cached", "50"], "--cached: '50' would be 5,000%; did you mean 50%?"),
     (["--cached", "-1%"], "--cached: '-1%' cannot be"),
     (["--rate", "-1"], "--rate: '-1' cannot be"),
-    (["--rate", "1e400"], "--rate: '1e400' is too large"),
+    (["--rate", "1e400"], "--rate: '1e400' is an implausibly large"),
     (["--max-num-seqs", "0.5"], "--max-num-seqs: '0.5' cannot be"),
     (["--device", "h1000"], "did you mean"),
     (["--device", "h100:4", "--devices", "2"], "--device h100:4: states 4 devices, --devices 2; give one of them"),
@@ -111,7 +111,7 @@ DEVICES = [
     ("memory = 80", "memory: '80' has no unit; write 80MB, 80GB or 80GiB"),
     ('tdp = "500 kW"', "tdp: '500 kW' cannot be"),
     (WHOLE.replace("3.35 TB/s", "3.35 GB/s"), "is one of them off by a prefix?"),
-    (WHOLE.replace("989 T", "989 G"), "0.295 flop a byte, where 0.5 to 10,000 are believed"),
+    (WHOLE.replace("989 T", "989 G"), "0.295 flop per byte, where 0.5 to 10,000 are believed"),
     (WHOLE.replace("80 GB", "80 TB"), "memory of 80 TB cannot be of one device; is it in GB?"),
     ('memori = "80 GiB"', "memori is not a fact of a device; did you mean memory"),
 ]
@@ -149,7 +149,7 @@ def test_a_count_stands_with_the_name_as_in_bench(capsys: pytest.CaptureFixture[
     assert main([*ONE, "h100:4", "--json"]) == 0
     deployment = json.loads(capsys.readouterr().out)["deployment"]
     assert (deployment["device"], deployment["devices"]) == ("h100", 4)
-    one_line(["show", "device", "h100:4"], "states a count with the name; here, give them apart: h100, 4", capsys)
+    one_line(["show", "device", "h100:4"], "states a count with the name; here, give them separately: h100, 4", capsys)
 
 
 def test_an_error_is_one_document_with_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -91,7 +91,7 @@ def test_a_trace_is_played_as_it_is(tmp_path: Path) -> None:
     [
         ("mine.exe", TRACE, "CSV or JSON Lines"),
         ("mine.csv", "a,b\n1,2\n", "mine.csv"),
-        ("mine.csv", "\n" * (MOST_REQUESTS + 2), "plays 30,000"),
+        ("mine.csv", "\n" * (MOST_REQUESTS + 2), "simulates at most 30,000"),
     ],
 )
 def test_what_is_no_trace_is_said_by_its_name(name: str, text: str, says: str) -> None:

@@ -160,7 +160,7 @@ def test_a_model_that_no_device_holds(tmp_path: Path) -> None:
 
 
 def test_a_cap_that_no_device_can_keep_is_refused_as_a_prediction_refuses_it(tmp_path: Path) -> None:
-    least = r"draws about 1[56]\d W while it waits; give more"
+    least = r"draws about 1[56]\d W while it waits; raise it"
     for cap, words in (("1 W", least), ("900 W", "draws at most; give less")):
         with pytest.raises(InputError, match=f"model 'Qwen/Qwen3-32B': power_caps: power cap is {cap}.*{words}"):
             made(tmp_path, ('["500 W"]', f'["500 W", "{cap}"]'))

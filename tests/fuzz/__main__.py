@@ -13,13 +13,13 @@ import argparse
 import multiprocessing
 import sys
 
-from tests.fuzz.feeding import Tally, fuzz
+from tests.fuzz.feeding import RequestCounts, fuzz
 from tests.fuzz.targets import TARGETS
 
 COLUMNS = ("inputs", "read", "refused", "uncaught", "over 2 s", "slowest s", "peak MB")
 
 
-def line(name: str, tally: Tally) -> str:
+def line(name: str, tally: RequestCounts) -> str:
     """A row of the table, and below it where exceptions came from."""
     counts = (tally.inputs, tally.read, tally.refused, tally.uncaught.total(), tally.slow)
     row = name.ljust(18) + "".join(f"{n:>11,}" for n in counts)

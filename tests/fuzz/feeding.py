@@ -25,7 +25,7 @@ KEPT = 5
 
 
 @dataclass(kw_only=True)
-class Tally:
+class RequestCounts:
     """What came of one parser's inputs."""
 
     inputs: int = 0
@@ -49,10 +49,10 @@ def _too_slow(number: int, frame: object) -> None:
     raise TooSlow
 
 
-def fuzz(name: str, seed: int, inputs: int, most_s: float) -> Tally:
+def fuzz(name: str, seed: int, inputs: int, most_s: float) -> RequestCounts:
     """Feed ``name`` until it had ``inputs`` inputs, or ``most_s`` are over."""
     until_s = time.monotonic() + most_s
-    feed, seeds, chance, tally = TARGETS[name], seeds_of(name), random.Random(f"{name}:{seed}"), Tally()
+    feed, seeds, chance, tally = TARGETS[name], seeds_of(name), random.Random(f"{name}:{seed}"), RequestCounts()
     for number in (signal.SIGALRM, signal.SIGPROF):
         signal.signal(number, _too_slow)
     while tally.inputs < inputs and time.monotonic() < until_s:

@@ -215,12 +215,12 @@ def test_genai_perf_with_a_board_that_is_not_known_states_no_sum() -> None:
 def test_requests_that_stand_twice_are_refused() -> None:
     lines = foreign_results.aiperf_lines()
     text = "\n".join(json.dumps(row) for row in [*lines, *lines])
-    with pytest.raises(InputError, match="stand in it twice"):
+    with pytest.raises(InputError, match="appear in it twice"):
         parsed(text, name="profile_export.jsonl")
     document = foreign_results.guidellm()
     done = document["benchmarks"][0]["requests"]["successful"]
     document["benchmarks"][0]["requests"]["successful"] = [*done, done[0]]
-    with pytest.raises(InputError, match="stand in it twice"):
+    with pytest.raises(InputError, match="appear in it twice"):
         parsed(document)
 
 

@@ -16,7 +16,7 @@ from joulemill.analysis.serialization import from_json, to_json
 from joulemill.errors import InputError
 from joulemill.formats.documents import parse_document
 from joulemill.formats.untrusted import Part, clean
-from joulemill.importers.joining import Added, to_record
+from joulemill.importers.joining import AddedFacts, to_record
 from joulemill.importers.opening import parse_documents
 from joulemill.importers.recording import Choice
 from joulemill.ledger.record import RunRecord
@@ -52,7 +52,7 @@ def imported(data: bytes, tokens: bool = False) -> RunRecord | None:
     """The record of a file with ``data``; None where it was refused as it should be: in one line."""
     try:
         documents = [parse_document("file", data)]
-        return to_record(parse_documents(documents, Choice(client_tokens=tokens)), documents, None, Added())
+        return to_record(parse_documents(documents, Choice(client_tokens=tokens)), documents, None, AddedFacts())
     except InputError as fault:
         told = str(fault)
     assert told.isprintable(), "one line, and nothing in it that a terminal would obey"

@@ -11,7 +11,7 @@ from joulemill.analysis.run import analyze
 from joulemill.catalog.stated_device import stated_device
 from joulemill.errors import InputError
 from joulemill.figure import Basis
-from joulemill.importers.joining import Added
+from joulemill.importers.joining import AddedFacts
 from joulemill.importers.opening import import_files
 from joulemill.importers.recording import Choice
 from joulemill.ledger.account import account
@@ -74,7 +74,7 @@ def test_a_summary_cannot_be_joined(tmp_path: Path) -> None:
 
 def test_what_the_user_adds_stands_in_the_record(tmp_path: Path) -> None:
     results = foreign_results.write_json(tmp_path / "g.json", foreign_results.guidellm())
-    added = Added(device=StatedDevice(name="h100-sxm", kind="gpu", count=2), model="own")
+    added = AddedFacts(device=StatedDevice(name="h100-sxm", kind="gpu", count=2), model="own")
     manifest = import_files([results], Choice(), None, added).manifest
     assert manifest.device_count == 2 and manifest.model is not None and manifest.model.name == "own"
     assert manifest.created_wall_s == foreign_results.ORIGIN_S
@@ -89,7 +89,7 @@ def test_boards_without_identity_count_only_where_one_is_stated(tmp_path: Path) 
     log.write_text("timestamp, power.draw [W]\n" + rows)
     joules = {}
     for text in ("h100", "h100:1", "h100:2"):
-        record = import_files([results], Choice(), f"{log},tz=UTC", Added(device=stated_device(text)))
+        record = import_files([results], Choice(), f"{log},tz=UTC", AddedFacts(device=stated_device(text)))
         joules[text] = account(record).scopes[Scope.DEVICE]
     assert joules["h100"].energy.value is None and joules["h100:2"].energy.value is None
     assert Reason.NO_IDENTITY in {f.code for f in joules["h100"].findings}
@@ -106,7 +106,7 @@ def test_boards_whose_number_nobody_stated_are_told(tmp_path: Path) -> None:
     log.write_text("timestamp, index, power.draw [W]\n" + rows)
     told = "Metered are 2 boards (0, 1); nothing states how many serve"
     for device, expected in ((None, True), ("h100:2", False)):
-        added = Added(device=None if device is None else stated_device(device))
+        added = AddedFacts(device=None if device is None else stated_device(device))
         report = analyze(import_files([results], Choice(), f"{log},tz=UTC", added))
         assert report.energy.device_j_tok.basis is Basis.MEASURED
         assert any(told in w for w in report.warnings) == expected, device

@@ -15,7 +15,7 @@ from joulemill.analysis.report import Report
 from joulemill.analysis.run import analyze
 from joulemill.catalog.stated_device import stated_device
 from joulemill.errors import InputError
-from joulemill.importers.joining import Added
+from joulemill.importers.joining import AddedFacts
 from joulemill.importers.opening import import_files
 from joulemill.importers.recording import Choice
 from tests.support.foreign_results import write_json
@@ -77,7 +77,7 @@ def package(tmp_path: Path) -> Package:
 
 
 def imported(path: Path, part: int | None = None) -> Report:
-    return analyze(import_files([path], Choice(part=part), None, Added(device=stated_device("h100:2"))))
+    return analyze(import_files([path], Choice(part=part), None, AddedFacts(device=stated_device("h100:2"))))
 
 
 def refused(report: Report, reason: str) -> bool:

@@ -34,9 +34,9 @@ def test_a_session_of_a_trace_grows_by_all_that_was_said(tmp_path: Path) -> None
 def test_requests_without_tokens_are_played_as_one_and_told(tmp_path: Path) -> None:
     file = read_traffic(written(tmp_path, "time_s,input_tokens,output_tokens\n0,5,0\n1,0,7\n2,5,0\n", "t.csv"))
     assert file.traffic.input_tok.tolist() == [5, 1, 5] and file.traffic.output_tok.tolist() == [1, 7, 1]
-    assert [n for n in file.notes if "played as 1" in n] == [
-        "1 of 3 requests have 0 prompt tokens, which are played as 1",
-        "2 of 3 requests have 0 output tokens, which are played as 1",
+    assert [n for n in file.notes if "simulated as 1" in n] == [
+        "1 of 3 requests have 0 prompt tokens, which are simulated as 1",
+        "2 of 3 requests have 0 output tokens, which are simulated as 1",
     ]
 
 
@@ -89,7 +89,7 @@ def test_what_is_no_traffic_is_refused_in_one_line(tmp_path: Path, text: str) ->
 @pytest.mark.parametrize(
     ("rows", "says"),
     [
-        ("0,1,1,a,0\n1e300,1,1,a,0\n", "line 3: comes more than 400 days after the first; mind the unit of time_s"),
+        ("0,1,1,a,0\n1e300,1,1,a,0\n", "line 3: comes more than 400 days after the first; check the unit of time_s"),
         ("0,1,1,a,0\n1,1,1,a,1e300\n", "line 3: delay is '1e300', not a wait from 0 s to 400 days"),
         ("0,9999999,1,a,0\n" * 200, "the prompts of the sessions' turns add up to 2.01e+11 tokens, more than 8e+08"),
     ],

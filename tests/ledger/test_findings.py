@@ -24,7 +24,7 @@ from joulemill.ledger.phases import fit_phases
 from joulemill.ledger.record import Channel, Quantity, Reading, RunRecord, Scope
 from joulemill.ledger.scopes import compose, scope_energy
 from joulemill.ledger.trace import trace
-from joulemill.ledger.unmetered import DeviceHolder
+from joulemill.ledger.unmetered import DeviceNodeModel
 from joulemill.physics.hardware.node import Node
 
 WATTS, START, END = 100.0, 20.0, 80.0
@@ -199,7 +199,7 @@ def parts_of_a_node() -> Seen:
     fans = dict(fan_max_w=0.0, fan_floor_ratio=0.0, fan_full_ratio=0.0, fan_spread_ratio=0.0)
     host = dict(host_idle_w=50.0, host_share_ratio=0.0, host_spread_ratio=0.4)
     node = Node(name="n", label="n", device_count=1, full_load_w=500.0, supply_w=1000.0, **host, **fans, **loss)
-    whole, alone = account(run, holder=DeviceHolder(node, 1)), account(run)
+    whole, alone = account(run, holder=DeviceNodeModel(node, 1)), account(run)
     assert alone.scopes[Scope.NODE].energy.value is None  # refused without a model
     made = whole.scopes[Scope.NODE].window
     assert made.energy_j == pytest.approx(350.0 * made.duration_s, rel=1e-3)  # 300 W of boards, 50 W of host

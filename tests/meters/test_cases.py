@@ -74,7 +74,7 @@ def test_the_same_log_without_its_index_is_refused(tmp_path: Path, context: Mete
         kept.append(", ".join([f"{begin}.{int(ms) + apart_ms * int(index):03d}", *cells]))
     path = tmp_path / "smi.csv"
     path.write_text("\n".join([header.replace("index, ", ""), *kept, ""]))
-    with pytest.raises(InputError, match="several boards and no column of it tells boards apart"):
+    with pytest.raises(InputError, match="several boards and no column of it identifies the boards"):
         read(f"file:{path},tz=UTC", context)
 
 

@@ -11,7 +11,7 @@ from joulemill.ledger.record import Channel, Reading
 from joulemill.meters import opening
 from joulemill.meters.meter import Meter, MeterContext, Spec
 from joulemill.meters.opening import open_meters
-from joulemill.meters.side_by_side import Late, folded, together
+from joulemill.meters.side_by_side import JobTimeoutError, folded, together
 
 
 def test_results_and_faults_come_back_in_order() -> None:
@@ -44,7 +44,7 @@ def test_one_that_hangs_is_given_up_and_let_go_when_it_comes_after_all() -> None
         gone.set()
 
     outcomes = together({"slow": hangs, "quick": lambda: "now"}, bound_s=0.1, too_late=too_late, at_once=1)
-    assert isinstance(outcomes["slow"], Late) and outcomes["quick"] == "now"
+    assert isinstance(outcomes["slow"], JobTimeoutError) and outcomes["quick"] == "now"
     go.set()
     assert gone.wait(60) and late == ["late"]
 

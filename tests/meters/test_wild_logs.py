@@ -79,7 +79,7 @@ def test_a_log_of_several_boards_that_names_none_is_refused(
         for b in range(4)
     ]
     path = put(tmp_path / "smi.csv", "\n".join(lines) + "\n")
-    with pytest.raises(InputError, match=r"several boards and no column of it tells boards apart"):
+    with pytest.raises(InputError, match=r"several boards and no column of it identifies the boards"):
         opened(path, context)
 
 

@@ -20,7 +20,7 @@ from joulemill.monitor.accounting.energy import TargetMeters
 from joulemill.monitor.config import MonitorConfig, TargetConfig
 from joulemill.monitor.loop import Monitor
 from joulemill.monitor.snapshot import Interval, SiteFacts, TokenKind
-from joulemill.monitor.target import ENDED, Watched
+from joulemill.monitor.target import ENDED, WatchedTarget
 from joulemill.monitor.watching import _ended_by_signals
 
 TARGET = TargetConfig(name="a", model="m", metrics_url="http://127.0.0.1:9/")
@@ -43,16 +43,16 @@ class OneBoard:
         pass
 
 
-def _watched() -> Watched:
+def _watched() -> WatchedTarget:
     meters = TargetMeters([OneBoard()], 1.0, 1000.0, {Scope.DEVICE: 1})
-    watched = Watched(TARGET, meters, SiteFacts(site="default"))
+    watched = WatchedTarget(TARGET, meters, SiteFacts(site="default"))
     start_s = time.monotonic()
     meters.take([Reading("b:e", start_s - 50 + t, t, 300.0 * t) for t in range(100)])
     watched.since_mono_s = start_s
     return watched
 
 
-def _intervals(watched: Watched) -> list[Interval]:
+def _intervals(watched: WatchedTarget) -> list[Interval]:
     start_s = watched.since_mono_s
     for t in (0.0, 10.0):
         sample = ServerSample(start_s + t, t, {"output_tok_total": 100 * t, "running_req": 1.0})
@@ -94,12 +94,12 @@ def test_pages_that_never_answer_are_not_waited_for_and_sums_leave_the_loop_its_
     """Two targets whose pages hang, and three that are summed: no two sums in one turn of the loop."""
     turns, turn_of_sum = [0], []
 
-    async def sample(watched: Watched, session: object, timeout_s: float) -> ServerSample:
+    async def sample(watched: WatchedTarget, session: object, timeout_s: float) -> ServerSample:
         if watched.config.name.startswith("hangs"):
             await asyncio.sleep(3600.0)
         return ServerSample(time.monotonic(), time.time(), {"output_tok_total": 1.0})
 
-    def account(watched: Watched, after: ServerSample) -> list[Interval]:
+    def account(watched: WatchedTarget, after: ServerSample) -> list[Interval]:
         turn_of_sum.append(turns[0])
         return []
 
@@ -121,7 +121,7 @@ def test_pages_that_never_answer_are_not_waited_for_and_sums_leave_the_loop_its_
         stop.set()
         await asyncio.wait_for(running, 120.0)  # a page has an hour to answer: nobody waits for it
 
-    monkeypatch.setattr(Watched, "sample", sample)
-    monkeypatch.setattr(Watched, "account", account)
+    monkeypatch.setattr(WatchedTarget, "sample", sample)
+    monkeypatch.setattr(WatchedTarget, "account", account)
     asyncio.run(watch())
     assert len(set(turn_of_sum)) == len(turn_of_sum)

@@ -21,16 +21,16 @@ from joulemill.monitor import opening
 from joulemill.monitor.accounting.energy import TargetMeters
 from joulemill.monitor.config import MonitorConfig, load_config
 from joulemill.monitor.history.store import History
-from joulemill.monitor.history.writer import Keeper
+from joulemill.monitor.history.writer import HistoryWriter
 from joulemill.monitor.loop import Monitor
 from joulemill.monitor.snapshot import TargetState, TokenKind
-from joulemill.monitor.target import Watched
+from joulemill.monitor.target import WatchedTarget
 from joulemill.monitor.watching import _reload
 
 Script = Callable[[Monitor], Awaitable[Any]]
 
 
-class Pages:
+class PageDelta:
     """``/good`` counts 10 tokens a look; every other path answers what it is told."""
 
     def __init__(self, **pages: str | Callable[[], str]) -> None:
@@ -45,7 +45,7 @@ class Pages:
         return web.Response(text=page if isinstance(page, str) else page())
 
 
-async def among(pages: Pages, script: Script, history: Keeper | None = None, **config: Any) -> Monitor:
+async def among(pages: PageDelta, script: Script, history: HistoryWriter | None = None, **config: Any) -> Monitor:
     app = web.Application()
     app.router.add_get("/{name}", pages.answer)
     server = TestServer(app)
@@ -86,7 +86,7 @@ LABELS = ",".join(f'l{n}="v"' for n in range(7000))
 @pytest.mark.finding("F2")
 @pytest.mark.finding("F19")
 def test_hostile_pages_fail_alone_and_the_loop_goes_on() -> None:
-    pages = Pages(
+    pages = PageDelta(
         huge=HUGE,
         series="".join(f'vllm:generation_tokens_total{{x="{n}"}} 1\n' for n in range(120_000)),
         labels=f"vllm:generation_tokens_total{{{LABELS}}} 1\n" * 100,
@@ -128,11 +128,11 @@ def test_hostile_pages_fail_alone_and_the_loop_goes_on() -> None:
 def test_a_page_cannot_write_what_no_server_makes_into_the_totals(tmp_path: Path) -> None:
     values = iter([0.0, 1e15, 0.0, 1.7e308, 0.0, 9e15] + [1000.0 + 10 * n for n in range(1000)])
     start = iter(range(2_000_000_000, 0, -1000))
-    pages = Pages(
+    pages = PageDelta(
         evil=lambda: f"vllm:generation_tokens_total {next(values)}\nprocess_start_time_seconds {next(start)}\n"
     )
     history = History.open(tmp_path / "h.db")
-    keeper = Keeper(history)
+    keeper = HistoryWriter(history)
 
     async def script(monitor: Monitor) -> None:
         await until(lambda: next(values) > 1050)
@@ -155,10 +155,10 @@ def test_whatever_breaks_in_one_target_is_a_gap_of_that_target(monkeypatch: pyte
         MemoryError(),
         AssertionError(),
     ]
-    followed, account, health = Watched.followed, Watched.account, TargetMeters.health
+    followed, account, health = WatchedTarget.followed, WatchedTarget.account, TargetMeters.health
 
     def breaks(method: Any) -> Any:
-        def broken(self: Watched, *given: Any) -> Any:
+        def broken(self: WatchedTarget, *given: Any) -> Any:
             if self.config.name == "bad" and faults:
                 raise faults.pop()
             return method(self, *given)
@@ -170,10 +170,10 @@ def test_whatever_breaks_in_one_target_is_a_gap_of_that_target(monkeypatch: pyte
             raise ZeroDivisionError
         return health(self, target, site)
 
-    monkeypatch.setattr(Watched, "followed", breaks(followed))
-    monkeypatch.setattr(Watched, "account", breaks(account))
+    monkeypatch.setattr(WatchedTarget, "followed", breaks(followed))
+    monkeypatch.setattr(WatchedTarget, "account", breaks(account))
     monkeypatch.setattr(TargetMeters, "health", sick)
-    pages = Pages(bad=lambda: f"vllm:generation_tokens_total {time.monotonic()}\n")
+    pages = PageDelta(bad=lambda: f"vllm:generation_tokens_total {time.monotonic()}\n")
 
     async def script(monitor: Monitor) -> None:
         await until(lambda: not faults and state(monitor, "bad").up and out(monitor, "good") > 50)
@@ -237,7 +237,7 @@ def test_a_meter_that_never_opens_costs_its_own_target_its_joules_and_nobody_els
         assert time.monotonic() - started < 60, "the meter would never open"
 
     try:
-        asyncio.run(among(Pages(other="vllm:generation_tokens_total 5\n"), script))
+        asyncio.run(among(PageDelta(other="vllm:generation_tokens_total 5\n"), script))
     finally:
         slow.close()
 
@@ -247,7 +247,7 @@ def test_opening_is_bounded_and_what_comes_late_is_closed_again(monkeypatch: pyt
     closed = threading.Event()
     let_through = threading.Event()
 
-    class Late:
+    class JobTimeoutError:
         def channels(self) -> tuple[()]:
             return ()
 
@@ -257,7 +257,7 @@ def test_opening_is_bounded_and_what_comes_late_is_closed_again(monkeypatch: pyt
 
     def opens(specs: Any, context: Any) -> list[Any]:
         let_through.wait(30)
-        return [Late()]
+        return [JobTimeoutError()]
 
     monkeypatch.setattr(opening, "OPEN_S", 0.1)
     monkeypatch.setattr(opening, "open_meters", opens)
@@ -299,5 +299,5 @@ def test_a_hangup_with_a_hostile_configuration_changes_nothing_and_is_told(tmp_p
         await _reload(monitor, lambda: monitor._config, heard.append)
         assert monitor.config_error is None
 
-    asyncio.run(among(Pages(), script))
-    assert "the configuration before it stands" in heard[0] and heard[1:] == ["configuration read again"]
+    asyncio.run(among(PageDelta(), script))
+    assert "the previous configuration stays in use" in heard[0] and heard[1:] == ["configuration read again"]

@@ -12,7 +12,7 @@ from joulemill.errors import InputError
 from joulemill.ledger.record import ServerSample
 from joulemill.monitor.accounting.counters import idle_ratio, token_increases
 from joulemill.monitor.config import load_config
-from joulemill.monitor.history.writer import Keeper
+from joulemill.monitor.history.writer import HistoryWriter
 from joulemill.monitor.snapshot import TokenKind
 from tests.support.watched_server import Server, watched
 
@@ -79,7 +79,7 @@ def test_a_full_disk_does_not_end_the_watching() -> None:
         await server.looked()
         await server.looked()
 
-    keeper = Keeper(FullDisk())
+    keeper = HistoryWriter(FullDisk())
     now = asyncio.run(watched(Server(), script, keeper))
     keeper.close()
     assert now.targets[0].tokens[TokenKind.OUTPUT] == 500

@@ -306,7 +306,7 @@ def test_a_torn_line_of_a_complete_run_without_counts_is_told(tmp_path: Path) ->
 def test_requests_that_stand_twice_are_refused(tmp_path: Path) -> None:
     file = whole(tmp_path / "r") / "requests.jsonl"
     file.write_bytes(file.read_bytes() * 2)
-    with pytest.raises(InputError, match="stand in it twice"):
+    with pytest.raises(InputError, match="appear in it twice"):
         read_run(tmp_path / "r")
 
 

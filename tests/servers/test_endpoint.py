@@ -83,7 +83,7 @@ def test_models_are_chosen_or_named() -> None:
 
 def test_keys() -> None:
     assert facts(MockPlan(api_key="k"), key="k").model == "mock-model"
-    assert "wants a key" in refusal(lambda: facts(MockPlan(api_key="k")))
+    assert "requires a key" in refusal(lambda: facts(MockPlan(api_key="k")))
     assert "refused" in refusal(lambda: facts(MockPlan(api_key="k"), key="wrong"))
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from joulemill.analysis.run import analyze
 from joulemill.bench.options import BenchOptions
-from joulemill.bench.progress import Silence
-from joulemill.bench.run import Surroundings, measure
+from joulemill.bench.progress import NullProgress
+from joulemill.bench.run import RunContext, measure
 from joulemill.errors import JoulemillError, ServerError
 from joulemill.formats.plain_text import plain_text, secrets_of
 from joulemill.ledger.record import RequestOutcome, RunRecord
@@ -38,7 +38,7 @@ def answered(stream: bytes, question: Ask | None = None) -> Answer:
     return asyncio.run(run())
 
 
-def ran(server: Hostile, out: Path, teller: Silence | None = None, **given: Any) -> RunRecord:
+def ran(server: Hostile, out: Path, teller: NullProgress | None = None, **given: Any) -> RunRecord:
     short: dict[str, Any] = {
         "requests": 8,
         "warmup_s": 0.0,
@@ -54,7 +54,7 @@ def ran(server: Hostile, out: Path, teller: Silence | None = None, **given: Any)
     async def run() -> Path:
         async with server.up() as url:
             options = BenchOptions(url=url, out=out / "run", **{**short, **given})
-            return await measure(options, teller, Surroundings(api_key=KEY))
+            return await measure(options, teller, RunContext(api_key=KEY))
 
     return read_run(asyncio.run(run()))
 
@@ -122,7 +122,7 @@ def test_a_key_that_comes_back_is_blanked_in_every_part_of_an_answer(echo: str) 
 @pytest.mark.finding("F15")
 @pytest.mark.parametrize("echo", [e for e in ECHOES if e != "answer"])
 def test_a_run_keeps_and_tells_no_key(echo: str, tmp_path: Path) -> None:
-    class Ear(Silence):
+    class Ear(NullProgress):
         heard = ""
 
         def note(self, text: str) -> None:
@@ -190,7 +190,7 @@ def test_any_retry_after_is_a_bounded_number_or_nothing(value: str, seconds: flo
 @pytest.mark.parametrize("value", ["Mon, 01 Jan 99999999999 00:00:00 GMT", "99999999999"])
 def test_a_server_that_asks_to_wait_for_ever_ends_the_run_at_once_and_it_is_told(value: str, tmp_path: Path) -> None:
     notes: list[str] = []
-    teller = Silence()
+    teller = NullProgress()
     teller.note = notes.append  # type: ignore[method-assign]
     with pytest.raises(ServerError, match="429"):
         ran(Hostile(answer=honest, refusal=(429, {"Retry-After": value})), tmp_path, teller)
@@ -264,7 +264,7 @@ def test_extra_fields_headers_and_another_metrics_page_reach_the_server(tmp_path
                 headers=(("X-Tenant", "secret-lab"),),
                 metrics_url=f"{metrics}/metrics",
             )
-            return read_run(await measure(options, None, Surroundings(api_key=KEY)))
+            return read_run(await measure(options, None, RunContext(api_key=KEY)))
 
     record = asyncio.run(run())
     assert all(body["top_k"] == 1 for body in server.asked)

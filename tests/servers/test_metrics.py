@@ -243,7 +243,7 @@ def test_counters_agree_with_what_was_served(name: str, told: bool) -> None:
     assert (grown["prompt_cached_tok_total"], grown.get("prompt_computed_tok_total", 9)) == (6, 9)
 
 
-@pytest.mark.parametrize(("path", "words"), [("/nothing", "404"), ("/health", "none of the names")])
+@pytest.mark.parametrize(("path", "words"), [("/nothing", "404"), ("/health", "none of the known names")])
 def test_a_failed_scrape_says_why(path: str, words: str) -> None:
     async def run() -> ServerSample:
         async with MockServer() as server, open_session(1) as session:
@@ -329,7 +329,7 @@ def test_whatever_reading_a_page_raises_is_that_looks_error(monkeypatch: pytest.
             return await scrape(session, str(server.make_url("/metrics")), None)
 
     huge = 'vllm:generation_tokens_total{a="1"} 1.7e308\nvllm:generation_tokens_total{a="2"} 1.7e308\n'
-    assert "none of the names" in (asyncio.run(of(huge)).error or "")
+    assert "none of the known names" in (asyncio.run(of(huge)).error or "")
     heavy = asyncio.run(of(HEAVY["series"]())).error or ""
     assert "series" in heavy or "processor time" in heavy, "whichever bound a slow machine meets first"
     for fault in (

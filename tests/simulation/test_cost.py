@@ -147,11 +147,11 @@ def test_a_lower_cap_costs_time_and_drafts_yield_tokens() -> None:
     drafting, _, profile, _ = resolved(question)
     # DeepSeek-V3's own report: the second token is accepted 85 to 90 % of the time.
     assert step_yield_tok(drafting) == pytest.approx(1.85, abs=0.06)
-    with_drafts, without = (
+    mark_speculative, without = (
         step_cost(d, rates(profile), max_num_seqs=8, most_context_tok=4096.0)
         for d in (drafting, replace(drafting, speculation=None))
     )
-    one, other = with_drafts.decode(1, 1000 * with_drafts.grain_count)[0], without.decode(1, 1000)[0]
+    one, other = mark_speculative.decode(1, 1000 * mark_speculative.grain_count)[0], without.decode(1, 1000)[0]
     assert 1.0 < one / other < 1.5
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from joulemill.arrays import Array
-from joulemill.simulation.fleet import Played, play
+from joulemill.simulation.fleet import FleetRun, play
 from joulemill.simulation.scheduler import POLICIES, SchedulerPolicy
 from joulemill.simulation.timeline import ReplicaState
 from joulemill.simulation.traffic import NS_IN_S, Traffic
@@ -64,7 +64,7 @@ def test_a_second_implementation_agrees_to_the_nanosecond(policy: SchedulerPolic
         assert lost == 0
 
 
-def assert_equal(a: Played, b: Played) -> None:
+def assert_equal(a: FleetRun, b: FleetRun) -> None:
     for name in vars(a.outcomes):
         ours, theirs = getattr(a.outcomes, name), getattr(b.outcomes, name)
         assert ours == pytest.approx(theirs, rel=1e-9) if name == "energy_j" else np.array_equal(ours, theirs), name

@@ -9,7 +9,7 @@ import pytest
 from joulemill.physics.serving.deployment import Parallelism
 from joulemill.validation.inferencex_cuts import first_cut
 from joulemill.validation.inferencex_loads import load_of
-from joulemill.validation.inferencex_settings import Launched, narrow_keys, pool_recipe_of, recipe_of
+from joulemill.validation.inferencex_settings import LaunchKey, kv_cache_is_8bit, pool_recipe_of, recipe_of
 from tests.support.latency_rows import AGGREGATED, APART, POOLS, dumped, listed, read
 
 
@@ -80,7 +80,7 @@ def test_lengths_of_a_table_are_what_its_load_generator_made_of_them(tmp_path: P
     assert load_of("source_file=/x/aic-auto-gap-analysis/data/h100_sxm/vllm/0.12.0/a.csv").lockstep
 
 
-def launched(**change: object) -> Launched:
+def launched(**change: object) -> LaunchKey:
     base: dict[str, object] = {
         "engine": "sglang",
         "model": "deepseek-ai/DeepSeek-R1",
@@ -93,7 +93,7 @@ def launched(**change: object) -> Launched:
         "tensor_count": 8,
         "data_count": 1,
     }
-    return Launched(**(base | change))  # type: ignore[arg-type]
+    return LaunchKey(**(base | change))  # type: ignore[arg-type]
 
 
 LLAMA, GPT, MINIMAX = "meta-llama/Llama-3.1-70B", "openai/gpt-oss-120b", "MiniMaxAI/MiniMax-M2.5"
@@ -184,7 +184,7 @@ def test_first_campaigns_were_cut_as_their_configuration_says(
 def test_keys_are_in_8_bits_where_scripts_or_checkpoints_say_so(
     change: dict[str, object], quantized: bool, scripted: bool, narrow: bool
 ) -> None:
-    assert narrow_keys(launched(**change), quantized=quantized, scripted=scripted) is narrow
+    assert kv_cache_is_8bit(launched(**change), quantized=quantized, scripted=scripted) is narrow
 
 
 def at(in_flight: int, **more: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ from joulemill.catalog.stated_device import count_in, device_in, node_in
 from joulemill.errors import InputError
 from joulemill.ledger.account import Account, account
 from joulemill.ledger.record import RunRecord
-from joulemill.ledger.unmetered import DeviceHolder, Holder, PackageHolder
+from joulemill.ledger.unmetered import DeviceNodeModel, NodeModel, PackageNodeModel
 
 
 def account_of(record: RunRecord) -> Account:
@@ -24,14 +24,14 @@ def board_limit_w(record: RunRecord) -> float | None:
     return None if device is None or device.kind == "cpu" else device.tdp_w
 
 
-def holder_of(record: RunRecord) -> Holder | None:
+def holder_of(record: RunRecord) -> NodeModel | None:
     """What holds the machine's devices, or its CPU packages; None where the manifest does not tell."""
     stated = record.manifest.device
     if stated is None or not stated.name:
-        return PackageHolder() if record.manifest.embedded else None
+        return PackageNodeModel() if record.manifest.embedded else None
     try:
         if device_in(stated).kind == "cpu":
-            return PackageHolder()
-        return DeviceHolder(node_in(stated), count_in(stated))
+            return PackageNodeModel()
+        return DeviceNodeModel(node_in(stated), count_in(stated))
     except InputError:  # a device of the user's own: nothing is known of its server
         return None

@@ -38,7 +38,7 @@ def read_baseline(path: Path) -> Baseline | None:
         raise InputError(f"{path}: baseline version {version} is not readable here; this is version {SCHEMA_VERSION}")
     documents = raw.get("reports")
     if not isinstance(documents, list) or not documents:
-        raise InputError(f"{path}: the baseline holds no report; make it anew with `joulemill baseline set RUN`")
+        raise InputError(f"{path}: the baseline holds no report; create it again with `joulemill baseline set RUN`")
     return Baseline(str(raw.get("name") or path.stem), tuple(from_json(json.dumps(d)) for d in documents))
 
 

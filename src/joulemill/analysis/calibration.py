@@ -18,7 +18,7 @@ from joulemill.physics.hardware.device import Device
 from joulemill.physics.serving.calibration import Fit, fit_machine
 from joulemill.physics.serving.coefficients import rates_of
 from joulemill.physics.serving.deployment import Parallelism
-from joulemill.prediction.calibration_file import Calibrated
+from joulemill.prediction.calibration_file import FittedCoefficients
 from joulemill.prediction.precision import precision_named
 from joulemill.statistics.normal import Z_80
 from joulemill.validation.predict import compiled, predicted
@@ -30,7 +30,7 @@ QUANTITIES = ("rate_tok_s", "tpot_s", "ttft_s", "power_w")
 
 def calibrate_runs(
     runs: Sequence[Path], model: str, device: str | Device, devices: int, precision: str | None
-) -> Calibrated:
+) -> FittedCoefficients:
     """Fit to ``runs``, each a run folder or a report. InputError where a run cannot serve, and why."""
     rows = [row_of_run(path, model, device, devices, precision) for path in runs]
     plant = compiled(rows)
@@ -45,7 +45,7 @@ def calibrate_runs(
             fit = fit_machine(prior, measured, at)
     except ValueError as fault:
         raise InputError(f"the runs cannot be fitted ({fault}); calibrate on longer ones") from fault
-    return Calibrated(
+    return FittedCoefficients(
         coefficients=fit.coefficients,
         stderr=_informed(fit),
         widths=_widths(fit, len(rows)),
@@ -111,7 +111,7 @@ def _medians(path: Path, report: Report) -> Iterator[str]:
     """Where a median stands for a mean: a few late requests raise the mean alone."""
     for name, latency in (("TTFT", report.latency.ttft_s), ("TPOT", report.latency.tpot_s)):
         if latency.mean is None and latency.p50 is not None:
-            yield f"{path}: states no mean {name}: its median is used, beside mean lengths"
+            yield f"{path}: states no mean {name}: its median is used, together with mean lengths"
 
 
 def _informed(fit: Fit) -> dict[str, float]:

@@ -31,7 +31,7 @@ def refuse_other_runs(runs: Sequence[Path], model: str, device: str, devices: in
         if other:
             raise InputError(
                 f"{path}: {other}; a calibration is of one model on one device: name the run's own, "
-                "or `force` to fit all the same"
+                "or `force` to fit it anyway"
             )
         faults = [
             *faults_of(report),

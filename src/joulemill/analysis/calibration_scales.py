@@ -27,7 +27,9 @@ def scales_of_table(path: Path, models: Path | None = None) -> ScaleFile:
         raise InputError(f"{path}: node wall power does not calibrate; needed are serving runs or latency points")
     if table.skipped:
         first = table.skipped[0]
-        raise InputError(f"{path}: row {first['row']} cannot be predicted ({first['why']}); mend it, or leave it out")
+        raise InputError(
+            f"{path}: row {first['row']} cannot be predicted ({first['why']}); correct it, or leave it out"
+        )
     rows = [r for r in table.rows if r.fullest and r.measured]
     return ScaleFile(_by_cell(rows, str(path)), (str(path),))
 

@@ -60,7 +60,7 @@ class Completeness:
         return sum(p.status in GOOD for p in self.points), len(self.points)
 
 
-Found = tuple[Status, str]
+PointResult = tuple[Status, str]
 #: A number format in a model's name: Q4_1, FP8, INT4, BF16, AWQ, GPTQ, MXFP4, NVFP4, w4a16 …
 _FORMAT = re.compile(r"\b(i?q\d_\w+|bf16|f?p?16|f16|f32|fp\d+|int\d|awq|gptq|mxfp\d|nvfp\d|w\d+a\d+)\b", re.IGNORECASE)
 
@@ -74,7 +74,7 @@ def grade(report: Report) -> Completeness:
     return Completeness(tuple(points))
 
 
-def _figure(figure: Figure, report: Report, *stated_names: str) -> Found:
+def _figure(figure: Figure, report: Report, *stated_names: str) -> PointResult:
     """A figure with basis and, where it is no exact count, an interval; else what an imported file states."""
     if figure.value is not None:
         text = f"{quantity(figure.value, figure.unit)} ({figure.basis})"
@@ -89,7 +89,7 @@ def _figure(figure: Figure, report: Report, *stated_names: str) -> Found:
     return Status.MISSING, figure.reason or "unknown, and no reason given"
 
 
-def _device(report: Report) -> Found:
+def _device(report: Report) -> PointResult:
     metered = _figure(report.energy.device_j_tok, report, "energy.device_j_tok")
     if metered[0] is Status.MISSING and not _accelerated(report) and report.energy.node_j_tok.known:
         return Status.NOT_APPLICABLE, "no accelerator: the node is what computes"
@@ -105,11 +105,11 @@ def _accelerated(report: Report) -> bool:
     )
 
 
-def _node(report: Report) -> Found:
+def _node(report: Report) -> PointResult:
     return _figure(report.energy.node_j_tok, report, "energy.node_j_tok")
 
 
-def _at_reference(report: Report, figure: Figure, *stated_names: str) -> Found:
+def _at_reference(report: Report, figure: Figure, *stated_names: str) -> PointResult:
     """A site figure; where only the PUE is unknown, its effect at cited references counts."""
     base_finding = _figure(figure, report, *stated_names)
     if base_finding[0] is Status.MISSING and report.site.at_reference and report.energy.node_j_tok.known:
@@ -117,7 +117,7 @@ def _at_reference(report: Report, figure: Figure, *stated_names: str) -> Found:
     return base_finding
 
 
-def _pue(report: Report) -> Found:
+def _pue(report: Report) -> PointResult:
     pue = report.site.pue
     if pue.value is not None:
         return Status.STATED, f"{pue.value:g} ({pue.basis})"
@@ -127,7 +127,7 @@ def _pue(report: Report) -> Found:
     return _at_reference(report, pue)
 
 
-def _constraint(report: Report) -> Found:
+def _constraint(report: Report) -> PointResult:
     binding = report.binding
     known = [c for c in report.ceilings if c.rate_tok_s.known]
     if binding.name == "client":
@@ -137,18 +137,18 @@ def _constraint(report: Report) -> Found:
     if binding.name == "undecided":
         if not binding.would_decide:
             return Status.PARTIAL, "undecided, and what would decide is not said"
-        return Status.STATED, f"undecided, and what would decide is said: {binding.would_decide}"
+        return Status.STATED, f"undecided; what would decide it: {binding.would_decide}"
     return Status.STATED, f"{title(binding.name)}: {binding.explanation}"
 
 
-def _rate(figure: Figure, report: Report, *names: str) -> Found:
+def _rate(figure: Figure, report: Report, *names: str) -> PointResult:
     """A counted rate or share: an interval is welcome and not demanded."""
     if figure.value is not None:
         return Status.STATED, f"{quantity(figure.value, figure.unit)} ({figure.basis})"
     return _figure(figure, report, *names)
 
 
-def _quality(report: Report) -> Found:
+def _quality(report: Report) -> PointResult:
     quality = report.quality
     if quality.accuracy.value is not None and not quality.task:
         return Status.PARTIAL, f"{quality.accuracy.value:.3g}, and not said on what"
@@ -156,7 +156,7 @@ def _quality(report: Report) -> Found:
     return status, f"{text} on {quality.task}" if status is Status.STATED else text
 
 
-def _latency(report: Report) -> Found:
+def _latency(report: Report) -> PointResult:
     wanted: tuple[tuple[str, Percentiles], ...] = (
         ("ttft", report.latency.ttft_s),
         ("tpot", report.latency.tpot_s),
@@ -173,17 +173,17 @@ def _latency(report: Report) -> Found:
     return Status.MISSING, "no latency is given"
 
 
-def _said(*places: tuple[str, ...]) -> Callable[[Report], Found]:
+def _said(*places: tuple[str, ...]) -> Callable[[Report], PointResult]:
     """A condition that stands in one of ``places``."""
 
-    def look(report: Report) -> Found:
+    def look(report: Report) -> PointResult:
         text = next((t for p in places if (t := report.conditions.text(*p)) is not None), None)
         return (Status.MISSING, "not said") if text is None else (Status.STATED, text)
 
     return look
 
 
-def _hardware(report: Report) -> Found:
+def _hardware(report: Report) -> PointResult:
     """What served: the machine of the client counts only where the server was our own, or an import names it so."""
     device = report.conditions.text("hardware", "device")
     cpu = report.conditions.text("hardware", "cpu") or report.conditions.text("hardware", "cpu_model")
@@ -194,7 +194,7 @@ def _hardware(report: Report) -> Found:
     return (Status.STATED, "; ".join(named)) if named else (Status.MISSING, "not said")
 
 
-def _precision(report: Report) -> Found:
+def _precision(report: Report) -> PointResult:
     keys = ("precision", "dtype", "quantization", "quant", "file_type", "weight_type")
     text = next((t for k in keys if (t := report.conditions.text("model", k))), None)
     if text:
@@ -205,7 +205,7 @@ def _precision(report: Report) -> Found:
     return (Status.STATED, f"{match.group(0)} (in the name)") if match else (Status.MISSING, "not said")
 
 
-def _lengths(report: Report) -> Found:
+def _lengths(report: Report) -> PointResult:
     means = [report.conditions.load_mean(n) for n in ("output [tok]", "prompt computed [tok]")]
     if report.requests.ok and report.tokens.output and report.tokens.prompt:
         return Status.STATED, f"{report.tokens.prompt} prompt and {report.tokens.output} output tokens in the window"
@@ -215,21 +215,21 @@ def _lengths(report: Report) -> Found:
     return (Status.PARTIAL, "one of the two") if any(stated_counts) else (Status.MISSING, "not said")
 
 
-def _load(report: Report) -> Found:
+def _load(report: Report) -> PointResult:
     text = report.conditions.text("load", "text") or ""
     if re.search(r"concurrency \d|req/s|trace |\d requests at once", text):
         return Status.STATED, text
-    return Status.MISSING, "neither batch, concurrency nor rate is said"
+    return Status.MISSING, "no batch, concurrency or rate is stated"
 
 
-def _framework(report: Report) -> Found:
+def _framework(report: Report) -> PointResult:
     kind, version = (report.conditions.text("server", k) for k in ("kind", "version"))
     if kind and version:
         return Status.STATED, f"{kind} {version}"
     return (Status.PARTIAL, f"{kind}, no version") if kind else (Status.MISSING, "not said")
 
 
-def _method(report: Report) -> Found:
+def _method(report: Report) -> PointResult:
     metered = [m for m in report.meters if m.quantity in ("energy_j", "power_w")]
     if metered:
         first = f"{metered[0].meter} at scope {metered[0].scope} ({metered[0].basis})"
@@ -237,14 +237,14 @@ def _method(report: Report) -> Found:
     return Status.MISSING, "no meter is named"
 
 
-def _window(report: Report) -> Found:
+def _window(report: Report) -> PointResult:
     window = report.window
     if window.duration_s > 0 and window.rule:
         return Status.STATED, f"{window.duration_s:.1f} s, {'steady' if window.steady else 'NOT steady'}: {window.rule}"
     return Status.MISSING, "no window is given"
 
 
-def _uncertainty(report: Report) -> Found:
+def _uncertainty(report: Report) -> PointResult:
     figure = next((f for f in (report.energy.node_j_tok, report.energy.device_j_tok) if f.known), None)
     if figure is not None and figure.value and figure.low is not None and figure.high is not None:
         half = (figure.high - figure.low) / 2 / figure.value
@@ -255,7 +255,7 @@ def _uncertainty(report: Report) -> Found:
 _METER = "meter the run: `joulemill bench --meter`, or `joulemill import FILE --meter-file POWER.csv`"
 _SITE = "state the PUE with its period and category in a site file: --site FILE"
 #: Group, name, how it is found, how to fill the hole.
-POINTS: tuple[tuple[str, str, Callable[[Report], Found], str], ...] = (
+POINTS: tuple[tuple[str, str, Callable[[Report], PointResult], str], ...] = (
     ("figure", "J/token, device", _device, _METER),
     ("figure", "J/token, node", _node, f"{_METER}; a node needs its wall power, or its parts with a stated rest"),
     (
@@ -282,7 +282,7 @@ POINTS: tuple[tuple[str, str, Callable[[Report], Found], str], ...] = (
         lambda r: _rate(r.output.utilization_adjusted_tok_s, r, "output.utilization_adjusted_tok_s"),
         "measure the rate at full load too (a closed loop with all slots busy), and state U over the period",
     ),
-    ("figure", "quality", _quality, "ask a verifiable set beside the load: `joulemill bench --quality FILE`"),
+    ("figure", "quality", _quality, "also ask a verifiable question set: `joulemill bench --quality FILE`"),
     ("figure", "latency", _latency, "give per-request times (TTFT, TPOT, end to end), not only means"),
     (
         "figure",

@@ -64,7 +64,7 @@ def binding(diagnosis: Diagnosis, limits: RunCeilings, client: doc.Client) -> do
         )
     text = f"{diagnosis.explanation} {least.explanation}"
     if limits.phi.value is not None and limits.phi.value < 1:
-        text += f" The run reached {limits.phi.value:.0%} of the least ceiling of the hardware (Φ)."
+        text += f" The run reached {limits.phi.value:.0%} of the lowest hardware ceiling (Φ)."
     return doc.Binding(
         name=diagnosis.name,
         rate_tok_s=rate,

@@ -79,8 +79,8 @@ def _scope(account: Account, scope: Scope) -> ScopeAccount | None:
 
 def _no(account: Account, scope: Scope) -> str:
     """Why ``scope`` has no joules: nothing metered it, or there are no tokens that they could be of."""
-    untold = next((f.text for f in account.findings if f.code is Reason.NO_TOKENS and f.subject == "totals"), None)
-    return untold or f"nothing metered the {scope}"
+    no_counts = next((f.text for f in account.findings if f.code is Reason.NO_TOKENS and f.subject == "totals"), None)
+    return no_counts or f"nothing metered the {scope}"
 
 
 def correct_answer_j(main: ScopeAccount | None, tokens_per_correct: Figure) -> Figure:

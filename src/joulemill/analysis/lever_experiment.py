@@ -16,9 +16,9 @@ from joulemill.analysis.samples import load_run
 from joulemill.decisions.gate.change import change
 from joulemill.decisions.gate.sample import Sample
 from joulemill.decisions.levers.measured import (
-    Answered,
     Cascade,
     RepeatSpread,
+    ScoredAnswer,
     answer_change,
     cascades,
     change_of,
@@ -110,7 +110,7 @@ def experiment(folder: Path) -> Experiment:
         [_read(folder / name) for name in runs_of(sweep_document, i)] for i in range(len(sweep_document["points"]))
     ]
     if not every or not every[0]:
-        raise InputError(f"{folder}: no run as it is was completed; the same command with --out {folder} goes on")
+        raise InputError(f"{folder}: no unchanged run was completed; rerun with --out {folder} to resume")
     kept = [_sound(runs) for runs in every]
     base = kept[0]
     levers = [i for i, p in enumerate(sweep_document["points"]) if i and p["knob"] != "calibrate"]
@@ -334,13 +334,13 @@ def _correct(question_j: Figure, accuracy: Figure) -> Figure:
     )
 
 
-def _answered(record: RunRecord) -> list[Answered]:
+def _answered(record: RunRecord) -> list[ScoredAnswer]:
     requests = {r.id: r for r in record.requests if r.phase == "quality"}
     answers = []
     for a in record.quality:
         r = requests.get(a.request_id)
         if r is not None:
-            answers.append(Answered(a.question_id, r.output_tok or 0, a.score, r.finish_reason == "stop"))
+            answers.append(ScoredAnswer(a.question_id, r.output_tok or 0, a.score, r.finish_reason == "stop"))
     return answers
 
 

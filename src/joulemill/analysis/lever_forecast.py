@@ -89,7 +89,7 @@ def _plant(plain_runs: Sequence[Path], base: Mapping[str, Any]) -> _FittedCase:
     fitted = calibrate_runs(plain_runs, model, device, 1, None)
     load = measured_load(record, counted)
     if load is None:
-        raise InputError("the run as it is delivered no tokens in its window")
+        raise InputError("the unchanged run delivered no tokens in its window")
     workload = Workload(
         input_tok=max(load.prompt_tok, 1.0),
         output_tok=max(load.output_tok, 1.0),

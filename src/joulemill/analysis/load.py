@@ -1,4 +1,4 @@
-"""A report from where it lies: a run folder, analysed anew, or a report document as JSON."""
+"""A report from where it lies: a run folder, analyzed anew, or a report document as JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from joulemill.recording.writer import read_run
 def load_report(path: Path, altered: Callable[[RunRecord], RunRecord] | None = None) -> Report:
     """The report of the run folder or JSON document at ``path``; InputError where it is neither.
 
-    altered   of what a record is analysed instead (at another site); a document holds no record that could be
+    altered   of what a record is analyzed instead (at another site); a document holds no record that could be
     """
     return load_run(path, altered)[0]
 
@@ -30,7 +30,7 @@ def load_run(path: Path, altered: Callable[[RunRecord], RunRecord] | None = None
         run = measurement_of(altered(record) if altered else record)
         return report_of(run), run
     if altered is not None:
-        raise InputError(f"{path}: is not a run folder; only a run can be analysed anew, with `site` or `quality`")
+        raise InputError(f"{path}: is not a run folder; only a run can be analyzed again, with `site` or `quality`")
     try:
         text = text_of(path.read_bytes())
     except FileNotFoundError:

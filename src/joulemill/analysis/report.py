@@ -384,7 +384,7 @@ class MeterReport:
 
 
 @dataclass(frozen=True)
-class Stated:
+class ImportedFigure:
     """A figure that an imported file states, as it states it; Joulemill neither measured nor computed it.
 
     name   this document's own path where the meaning is the same (``latency.ttft_s.p50``), else the tool's name
@@ -396,7 +396,7 @@ class Stated:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """One run, analysed. ``run_id`` is a hash of the record, so the same run gives the same bytes.
+    """One run, analyzed. ``run_id`` is a hash of the record, so the same run gives the same bytes.
 
     candidates   every constraint that may have bound it, the likeliest first: its probability, achieved ÷ its ceiling,
                  what was seen for and against it, what would overturn it; empty in documents older than this member
@@ -426,6 +426,6 @@ class Report:
     conditions: Conditions
     meters: tuple[MeterReport, ...]
     warnings: tuple[str, ...] = ()
-    stated: tuple[Stated, ...] = ()
+    stated: tuple[ImportedFigure, ...] = ()
     impacts: tuple[Impact, ...] = ()
     candidates: tuple[Candidate, ...] = ()

@@ -40,7 +40,7 @@ def _kept_site(site_table: Table) -> Site:
     try:
         return parse_site(as_kept(site_table), where="site of the run")
     except InputError as error:  # an older version let through what cannot be
-        raise InputError(f"{error}; state the site anew: joulemill report RUN --site FILE") from None
+        raise InputError(f"{error}; state the site again: joulemill report RUN --site FILE") from None
 
 
 def wall_window(record: RunRecord, counted: Account) -> tuple[float, float] | None:
@@ -54,7 +54,9 @@ def wall_window(record: RunRecord, counted: Account) -> tuple[float, float] | No
 
 def _with_grid(site: Site, asked: Mapping[str, Any] | None, window: tuple[float, float] | None) -> Site:
     if asked is None:
-        return replace(site, carbon_source="the grid was not asked: joulemill report RUN --site FILE asks it")
+        return replace(
+            site, carbon_source="the grid service was not queried: joulemill report RUN --site FILE queries it"
+        )
     if asked.get("error") or window is None:
         return replace(
             site, carbon_source=f"could not fetch grid carbon intensity: {asked.get('error') or 'no window'}"

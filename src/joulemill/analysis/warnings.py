@@ -74,7 +74,7 @@ def _of_load(record: RunRecord, counted: Account) -> Iterator[str]:
     excess = overload(record, window)
     if excess is not None:
         yield (
-            f"The server was overloaded: {excess.offered_req_s:.3g} requests a second were due and "
+            f"The server was overloaded: {excess.offered_req_s:.3g} requests per second were due and "
             f"{excess.served_req_s:.3g} ended, so the queue grew, and latencies with it: they are of this run's length."
         )
     if window is None or phase is None or phase.end_mono_s is None or not is_closed(record):
@@ -94,9 +94,9 @@ def broken_ceilings(bound: BindingValue) -> Iterator[str]:
         left = slack[name].value if name in slack else None
         if name in HARDWARE and left is not None and left < BROKEN_SLACK_RATIO:
             yield (
-                f"The rate is {1 / (1 + left):.3g} times the ceiling of {title(name)}, which cannot be: the device, "
-                "the model or the precision that served is not the one that is stated, the ceiling was measured too "
-                "low, or a step makes several tokens (speculative decoding)."
+                f"The rate is {1 / (1 + left):.3g} times the ceiling of {title(name)}, which is impossible: the "
+                "device, the model or the precision that served is not the one that is stated, the ceiling was "
+                "measured too low, or a step makes several tokens (speculative decoding)."
             )
 
 
@@ -107,7 +107,7 @@ def _of_client(client: doc.Client) -> Iterator[str]:
     elif client.late:
         reasons = "; ".join(client.late)
         share = "" if client.lateness_ratio is None else f" ({client.lateness_ratio:.1%} of a request's time)"
-        yield f"The client was late, so latencies hold some of its time; the rate is the server's{share}: {reasons}."
+        yield f"The client was late, and latencies include its delay; the rate is the server's{share}: {reasons}."
     if client.machine_quiet is False:
         yield "The machine was not quiet: " + "; ".join(client.quiet_notes) + ". A CPU server can slow down many-fold."
 

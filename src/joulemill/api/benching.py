@@ -14,9 +14,9 @@ from joulemill.api.runs import Run, open_run
 from joulemill.bench.machine.microbenchmark import measure_ceilings
 from joulemill.bench.options import BenchOptions
 from joulemill.bench.preflight import announced, check_before
-from joulemill.bench.progress import Silence, Teller
+from joulemill.bench.progress import NullProgress, Progress
 from joulemill.bench.quality import asker
-from joulemill.bench.run import Surroundings, run_measure
+from joulemill.bench.run import RunContext, run_measure
 from joulemill.bench.server_options import check_precision, parse_extra_body, parse_headers, read_architecture
 from joulemill.catalog.question_sets import load_questions
 from joulemill.catalog.stated_device import stated_device
@@ -32,7 +32,7 @@ _LENGTHS = frozenset({"input_tokens", "output_tokens"})
 #: Fields of the options that are filled here, from arguments of other names or forms.
 _DERIVED = frozenset({"site_path", "quality_stated", "architecture_path"})
 
-__all__ = ["BenchOptions", "Teller", "bench", "bench_options", "grid_kept", "machine_ceilings", "measure"]
+__all__ = ["BenchOptions", "Progress", "bench", "bench_options", "grid_kept", "machine_ceilings", "measure"]
 
 
 def bench(
@@ -51,7 +51,7 @@ def bench(
     quality: str | None = "small",
     out: str | Path | None = None,
     api_key: str | None = None,
-    progress: Teller | None = None,
+    progress: Progress | None = None,
     **options: Any,
 ) -> Run:
     """Drive a server, meter it, find the active constraint; the run is kept in a folder and returned.
@@ -115,15 +115,13 @@ def bench_options(**arguments: Any) -> BenchOptions:
     )
 
 
-def measure(options: BenchOptions, progress: Teller | None = None, api_key: str | None = None) -> Path:
+def measure(options: BenchOptions, progress: Progress | None = None, api_key: str | None = None) -> Path:
     """Run ``options``: what ``bench`` does before it opens the run. The run's folder."""
     check_before(options)
-    teller = progress or Silence()
+    teller = progress or NullProgress()
     ceilings = machine_ceilings(options, teller)
     teller.note(announced(options))
-    around = Surroundings(
-        machine_ceilings=ceilings, ask_quality=asker(options), api_key=api_key or key_of_environment()
-    )
+    around = RunContext(machine_ceilings=ceilings, ask_quality=asker(options), api_key=api_key or key_of_environment())
     return run_measure(options, teller, around)
 
 
@@ -134,7 +132,7 @@ def grid_kept(folder: Path) -> None:
         keep_grid(folder, record)
 
 
-def machine_ceilings(options: BenchOptions, teller: Teller) -> MachineLimits | None:
+def machine_ceilings(options: BenchOptions, teller: Progress) -> MachineLimits | None:
     """This machine's own limits, measured where the server will be ours; None where it is elsewhere."""
     if options.url is not None:
         return None

@@ -182,7 +182,7 @@ def gate(
 
     base, new        runs, or several repeated ones each: folders, report documents, baseline files
     max_increase     allowed rise, as a share;  metric   node, site or device (per output token), or request
-    min_quality, min_attained   least accuracy, least share of requests within targets (default: those of the base)
+    min_quality, min_attained   least accuracy, lowest share of requests within targets (default: those of the base)
     without_quality  pass though no accuracy is known;  force   judge runs whose conditions differ
     run_noise        run-to-run standard deviation as a share, where single runs cannot show it
     plan             also say how long, or how many, runs must be to decide

@@ -16,7 +16,7 @@ from joulemill.api.frames import frame_of
 from joulemill.api.results import Result
 from joulemill.errors import InputError, MachineError
 from joulemill.monitor.config import MonitorConfig, load_config
-from joulemill.monitor.history.chargeback import SiteRates, SpentShare, attributed, rates
+from joulemill.monitor.history.chargeback import SiteRates, SpendingShare, attributed, rates
 from joulemill.monitor.history.reader import MOST_ROWS, Reader, reading
 from joulemill.monitor.history.spending import label_names, refusals, spent
 from joulemill.suggestions import meant
@@ -25,7 +25,7 @@ from joulemill.units import JOULE_PER_KWH
 if TYPE_CHECKING:
     from joulemill.decisions.advice import Advice as Advice
 
-__all__ = ["KEYS", "MOST_ROWS", "Bill", "KeptHistory", "Proposals", "open_history"]
+__all__ = ["KEYS", "MOST_ROWS", "Bill", "MonitorHistory", "Proposals", "open_history"]
 
 DAY_S, HOUR_S = 86_400.0, 3600.0
 #: What a bill may be by, beside the targets' labels.
@@ -80,7 +80,7 @@ class Proposals(Result):
         return ((f"{a.kind}, {a.subject}", a.text) for a in self.advice)
 
 
-class KeptHistory:
+class MonitorHistory:
     """A monitor's history, open for reading, also while it is written. Not to be shared between threads."""
 
     def __init__(self, reader: Reader) -> None:
@@ -168,10 +168,10 @@ class KeptHistory:
 
 
 @contextmanager
-def open_history(store: str | Path) -> Iterator[KeptHistory]:
+def open_history(store: str | Path) -> Iterator[MonitorHistory]:
     """The history that a monitor kept in ``store``, for as long as the block lasts. Raises InputError for none."""
     with reading(Path(store)) as reader:
-        yield KeptHistory(reader)
+        yield MonitorHistory(reader)
 
 
 def _span(days: float) -> tuple[float, float]:
@@ -190,7 +190,7 @@ def _check_key(by: str, labels: set[str], *, any_target: bool) -> None:
     raise InputError(f"`by` {by}: no target of this history has such a label; {hint}")
 
 
-def _row(day: int, key: str, share: SpentShare, whole_j: float, currency: str | None) -> dict[str, Any]:
+def _row(day: int, key: str, share: SpendingShare, whole_j: float, currency: str | None) -> dict[str, Any]:
     date = datetime.datetime.fromtimestamp(day * DAY_S, datetime.UTC).date().isoformat()
     joules, tokens = share.energy_j, share.output_tok
     return {

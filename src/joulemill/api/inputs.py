@@ -107,7 +107,7 @@ def with_quality(record: RunRecord, text: str) -> RunRecord:
     """``record`` with that accuracy. Raises InputError where the run has answers of its own: measured beats stated."""
     stated = stated_quality(text)
     if record.quality:
-        raise InputError(f"`quality` {text}: the run was asked questions itself; its own accuracy stands")
+        raise InputError(f"`quality` {text}: the run was asked questions itself; its own accuracy is kept")
     options = replace(record.manifest.asked, quality=text, quality_stated=part_of(StatedQuality, stated))
     return replace(record, manifest=replace(record.manifest, options=options))
 

@@ -21,7 +21,7 @@ from joulemill.jsonable import plain
 from joulemill.ledger.record import Channel, Reading, Scope
 from joulemill.ledger.scope_account import ScopeAccount, scope_accounts
 from joulemill.ledger.trace import traces
-from joulemill.ledger.unmetered import DeviceHolder, Holder, PackageHolder
+from joulemill.ledger.unmetered import DeviceNodeModel, NodeModel, PackageNodeModel
 from joulemill.meters.meter import Clock, Meter, MeterContext, log_notice
 from joulemill.meters.opening import check_overlap, open_meters
 from joulemill.meters.sampler import Sampler
@@ -65,7 +65,7 @@ class ScopeFigures:
 class _Metered:
     """What the user says is metered: what holds it, how many there are, the power limit of one."""
 
-    holder: Holder | None = None
+    holder: NodeModel | None = None
     count: int | None = None
     board_w: float | None = None
 
@@ -77,8 +77,8 @@ class _Metered:
             return cls()
         hardware = find_device(device)
         if hardware.kind == "cpu":
-            return cls(PackageHolder())
-        return cls(DeviceHolder(node_of(device), count), count, hardware.tdp_w)
+            return cls(PackageNodeModel())
+        return cls(DeviceNodeModel(node_of(device), count), count, hardware.tdp_w)
 
 
 class Metering:

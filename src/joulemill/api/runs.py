@@ -170,11 +170,11 @@ def import_run(
     device, model  the hardware ("h100:8"), and the model where the file calls it by an unusual name
     site, quality  as of ``open_run``;  out   the run folder (default: a new one under ``runs/``)
     """
-    from joulemill.importers.joining import Added
+    from joulemill.importers.joining import AddedFacts
     from joulemill.importers.opening import import_files
     from joulemill.importers.recording import Choice
 
-    added = Added(
+    added = AddedFacts(
         device=stated_device(device) if device else None,
         model=model or None,
         site=None if site is None else site_of(Path(site)),

@@ -25,8 +25,8 @@ from joulemill.bench.machine.nvml_limits import below_default, metered_boards
 from joulemill.bench.machine.power_limits import Limits, left_behind, open_limits
 from joulemill.bench.options import BenchOptions
 from joulemill.bench.preflight import announced, check_before
-from joulemill.bench.progress import Silence, Teller
-from joulemill.bench.run import Surroundings, on_own_loop
+from joulemill.bench.progress import NullProgress, Progress
+from joulemill.bench.run import RunContext, on_own_loop
 from joulemill.bench.series import find_rate as searching
 from joulemill.bench.series.lever_experiment import Files, experiment_plan
 from joulemill.bench.series.lever_files import completed
@@ -93,7 +93,7 @@ class Sweep(Result):
 
 
 @dataclass(frozen=True, repr=False)
-class RateSearched(Result):
+class RateSearchResult(Result):
     """The highest request rate that meets the latency targets, and every trial.
 
     highest_rate_req_s, lowest_missed_rate_req_s   None where no trial met the targets, or none missed them
@@ -160,7 +160,7 @@ class LeverExperiment(Result):
             yield lever.label, lever.why_not or f"J/token {signed(lever.energy_change, bounds=True)}"
 
 
-def sweep(points: str, *, repeats: int = 2, progress: Teller | None = None, **arguments: Any) -> Sweep:
+def sweep(points: str, *, repeats: int = 2, progress: Progress | None = None, **arguments: Any) -> Sweep:
     """Run the load at each value of ``points`` ("concurrency=1,2,4,8"), interleaved, ``repeats`` times.
 
     The other arguments are those of ``bench``; ``duration_s`` is that of each run (default 20), ``out`` resumes.
@@ -174,7 +174,7 @@ def probe(
     *,
     board: str | None = None,
     repeats: int = 2,
-    progress: Teller | None = None,
+    progress: Progress | None = None,
     notice: Callable[[str], None] = lambda text: None,
     **arguments: Any,
 ) -> Sweep:
@@ -190,7 +190,7 @@ def probe(
     return open_sweep(folder)
 
 
-def find_rate(*, least_attained: float = 0.9, progress: Teller | None = None, **arguments: Any) -> RateSearched:
+def find_rate(*, least_attained: float = 0.9, progress: Progress | None = None, **arguments: Any) -> RateSearchResult:
     """The highest request rate at which a share of ``least_attained`` of the requests meets the latency targets.
 
     The other arguments are those of ``bench``: ``slo_ttft_s``, ``slo_tpot_s`` or both; it begins at ``rate_req_s``.
@@ -203,13 +203,13 @@ def find_rate(*, least_attained: float = 0.9, progress: Teller | None = None, **
     work = searching.find_rate(
         options,
         folder,
-        Surroundings(api_key=api_key()),
-        progress or Silence(),
+        RunContext(api_key=api_key()),
+        progress or NullProgress(),
         least_attained_ratio=least_attained,
         after=keep_grid,
     )
     search, trials = on_own_loop(work)
-    return RateSearched(
+    return RateSearchResult(
         folder, search.met_req_s, search.missed_req_s, options.slo_ttft_s, options.slo_tpot_s, tuple(trials)
     )
 
@@ -223,7 +223,7 @@ def measure_levers(
     second_gguf: str | Path | None = None,
     draft_gguf: str | Path | None = None,
     out: str | Path | None = None,
-    progress: Teller | None = None,
+    progress: Progress | None = None,
     **arguments: Any,
 ) -> LeverExperiment:
     """Run each lever for real on the embedded server, interleaved with the unchanged base.
@@ -241,10 +241,10 @@ def measure_levers(
     # What can be made is made only once all else is known to be right.
     experiment_plan(options, Files(draft, small or Path(), second or Path()), only, repeats, run_s)
     folder = free_folder(Path("runs"), time.time()) if out is None else Path(out)
-    teller = progress or Silence()
+    teller = progress or NullProgress()
     files = completed(Files(draft, small, second), options, folder, only, teller.note)
     plan = experiment_plan(options, files, only, repeats, run_s)
-    around = Surroundings(machine_ceilings=machine_ceilings(options, teller))
+    around = RunContext(machine_ceilings=machine_ceilings(options, teller))
     # Ctrl-C between two runs: what was measured is in the folder already.
     with suppress(KeyboardInterrupt, asyncio.CancelledError):
         on_own_loop(run_plan(plan, folder, teller, around))
@@ -281,10 +281,10 @@ def _folder(options: BenchOptions) -> Path:
 
 
 def _run(
-    plan: Plan, folder: Path, options: BenchOptions, progress: Teller | None, limits: Limits | None = None
+    plan: Plan, folder: Path, options: BenchOptions, progress: Progress | None, limits: Limits | None = None
 ) -> None:
-    teller = progress or Silence()
-    around = Surroundings(machine_ceilings=machine_ceilings(options, teller), api_key=api_key())
+    teller = progress or NullProgress()
+    around = RunContext(machine_ceilings=machine_ceilings(options, teller), api_key=api_key())
     teller.note(announced(plan.settings[0].options, len(plan.order)))
     # Ctrl-C between two runs: what was measured is in the folder already.
     with suppress(KeyboardInterrupt, asyncio.CancelledError):

@@ -43,7 +43,7 @@ from joulemill.simulation.traffic import Traffic
 
 #: Scenarios that intervals of latencies come from where none are stated, and requests up to which they are played.
 SCENARIOS, SCENARIO_REQUESTS = 5, 20_000
-NO_INTERVALS = "latencies have no interval beside a policy: leave the events out to see how far they may be off"
+NO_INTERVALS = "latencies have no interval under a policy: leave the events out to see how far they may be off"
 #: Arguments that are those of ``joulemill.predict``.
 DEPLOYMENT = (
     *("model", "device", "devices", "tp", "dp", "ep", "precision", "kv_dtype", "engine", "max_num_seqs"),

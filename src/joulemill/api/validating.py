@@ -15,7 +15,7 @@ from joulemill.api.frames import frame_of
 from joulemill.api.results import Result
 from joulemill.errors import InputError, MachineError
 from joulemill.physics.hardware.device import Device
-from joulemill.prediction.calibration_file import Calibrated, save_calibration
+from joulemill.prediction.calibration_file import FittedCoefficients, save_calibration
 from joulemill.prediction.scale_file import ScaleFile, save_scales, scale_table
 from joulemill.reports.table_files import write_table
 from joulemill.reports.text.validation import coefficients_text, scales_text, text
@@ -124,7 +124,7 @@ def validate(
 class Calibration(Result):
     """Coefficients of a machine, fitted on its own runs; ``save`` it for ``predict(…, calibration=path)``."""
 
-    calibrated: Calibrated
+    calibrated: FittedCoefficients
 
     @property
     def coefficients(self) -> Mapping[str, float]:

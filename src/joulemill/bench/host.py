@@ -25,7 +25,7 @@ _SPARE = (1.25, 64)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Host:
+class ServerUnderTest:
     """Where the load goes. ``pid``, ``slots``, ``gguf``, ``model`` are the embedded server's, None of another.
 
     ``check`` raises ServerError, with the log's end, when the embedded server has stopped by itself. ``second`` is a
@@ -42,17 +42,17 @@ class Host:
 
 
 @asynccontextmanager
-async def hosted(options: BenchOptions, api_key: str | None) -> AsyncIterator[Host]:
+async def hosted(options: BenchOptions, api_key: str | None) -> AsyncIterator[ServerUnderTest]:
     """The server that ``options`` ask for, for as long as the run needs it."""
     if options.url is not None:
-        yield Host(endpoint=asked_endpoint(options, api_key))
+        yield ServerUnderTest(endpoint=asked_endpoint(options, api_key))
         return
     embedded = embedded_options(options)
     server = EmbeddedServer(embedded)
     try:
         await _started(server)
         about = await asyncio.to_thread(_model_facts, server.gguf, embedded)
-        yield Host(
+        yield ServerUnderTest(
             endpoint=Endpoint(url=server.url, model=server.model_name, api_key=None, api=options.api),
             pid=server.pid,
             slots=embedded.slots,

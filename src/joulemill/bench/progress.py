@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 
-class Teller(Protocol):
+class Progress(Protocol):
     """Hears how a run goes on. Calls come from the event loop's thread, at most a few a second."""
 
     def phase(self, name: str, total_s: float | None) -> None:
@@ -26,7 +26,7 @@ class Teller(Protocol):
         ...
 
 
-class Silence:
+class NullProgress:
     """Tells nobody."""
 
     def phase(self, name: str, total_s: float | None) -> None:

@@ -25,14 +25,14 @@ from typing import Any, TypeVar
 import aiohttp
 
 from joulemill.bench.facts import machine_facts, server_facts, serves_here, version_facts
-from joulemill.bench.host import Host, hosted
+from joulemill.bench.host import ServerUnderTest, hosted
 from joulemill.bench.load.engine import Engine
 from joulemill.bench.load.phases import calibrate, drive
-from joulemill.bench.load.prompts import PromptMill, fresh_salt
+from joulemill.bench.load.prompts import PromptGenerator, fresh_salt
 from joulemill.bench.load.workload import AskRules, RequestSource
 from joulemill.bench.machine.server_process import ServerProcess, server_process
 from joulemill.bench.options import BenchOptions
-from joulemill.bench.progress import Silence, Teller
+from joulemill.bench.progress import NullProgress, Progress
 from joulemill.bench.watch import Source, Watch
 from joulemill.catalog.stated_device import expected_counts
 from joulemill.errors import InputError, JoulemillError, MachineError, ServerError
@@ -48,7 +48,7 @@ AskQuality = Callable[[aiohttp.ClientSession, Endpoint, RunWriter, Endpoint | No
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class RunContext:
     """What a run takes from its caller beside the options.
 
     machine_ceilings   result of ``bench.microbench.measure_ceilings``; None where the server is elsewhere
@@ -62,10 +62,10 @@ class Surroundings:
     ask_quality: AskQuality | None = None
     meter_context: MeterContext = field(default_factory=MeterContext)
     api_key: str | None = None
-    host: Host | None = None
+    host: ServerUnderTest | None = None
 
 
-def run_measure(options: BenchOptions, teller: Teller | None = None, around: Surroundings | None = None) -> Path:
+def run_measure(options: BenchOptions, teller: Progress | None = None, around: RunContext | None = None) -> Path:
     """``measure`` on an event loop of its own: uvloop's where it is installed."""
     return on_own_loop(measure(options, teller, around))
 
@@ -76,7 +76,7 @@ def on_own_loop(work: Coroutine[Any, Any, Result]) -> Result:
         return runner.run(work)
 
 
-async def measure(options: BenchOptions, teller: Teller | None = None, around: Surroundings | None = None) -> Path:
+async def measure(options: BenchOptions, teller: Progress | None = None, around: RunContext | None = None) -> Path:
     """Run ``options`` and return the run folder; its status says how it ended.
 
     A server that fails in the middle and Ctrl-C or SIGTERM end the run early, and the folder is returned all the same.
@@ -84,13 +84,13 @@ async def measure(options: BenchOptions, teller: Teller | None = None, around: S
     say; what was measured until then is kept too.
     """
     out = options.out or free_folder(Path("runs"), time.time())
-    return await _MeasuredRun(options, teller or Silence(), around or Surroundings(), RunWriter(out)).whole()
+    return await _MeasuredRun(options, teller or NullProgress(), around or RunContext(), RunWriter(out)).whole()
 
 
 class _MeasuredRun:
     """One run: what ``measure`` does, with its state."""
 
-    def __init__(self, options: BenchOptions, teller: Teller, around: Surroundings, writer: RunWriter) -> None:
+    def __init__(self, options: BenchOptions, teller: Progress, around: RunContext, writer: RunWriter) -> None:
         self.options, self.teller, self.around, self.writer = options, teller, around, writer
         self.server_pid: int | None = None
         self.salt = options.salt if options.salt is not None else fresh_salt()
@@ -217,7 +217,7 @@ class _MeasuredRun:
             phases = asyncio.create_task(self._phases(session, endpoint, facts, host, watch))
             await _first_fault(phases, watch.watching())
 
-    def _describe(self, host: Host, endpoint: Endpoint, facts: EndpointFacts) -> None:
+    def _describe(self, host: ServerUnderTest, endpoint: Endpoint, facts: EndpointFacts) -> None:
         slots = host.slots
         pid = self._process(host)
         server = server_facts(endpoint, facts, embedded=host.pid is not None, slots=slots)
@@ -235,14 +235,19 @@ class _MeasuredRun:
                 "ask for less with `input_tokens` and `output_tokens`, or serve with more context"
             )
 
-    def _process(self, host: Host) -> ServerProcess | None:
+    def _process(self, host: ServerUnderTest) -> ServerProcess | None:
         """The server's process, where it runs here: ours, the one that is named, or whoever listens on its port."""
         process = server_process(host.endpoint.url, host.pid, self.options.server_pid)
         self.server_pid = None if process is None else process.pid
         return process
 
     async def _phases(
-        self, session: aiohttp.ClientSession, endpoint: Endpoint, facts: EndpointFacts, host: Host, watch: Watch
+        self,
+        session: aiohttp.ClientSession,
+        endpoint: Endpoint,
+        facts: EndpointFacts,
+        host: ServerUnderTest,
+        watch: Watch,
     ) -> None:
         options = self.options
         self._open_meters(watch, host)
@@ -264,7 +269,7 @@ class _MeasuredRun:
             with watch.phase("quality", None):
                 await self.around.ask_quality(session, endpoint, self.writer, host.second)
 
-    def _open_meters(self, watch: Watch, host: Host) -> None:
+    def _open_meters(self, watch: Watch, host: ServerUnderTest) -> None:
         here = serves_here(host.endpoint.url)
         context = replace(
             self.around.meter_context,
@@ -283,7 +288,7 @@ class _MeasuredRun:
     def _engine(self, session: aiohttp.ClientSession, endpoint: Endpoint, facts: EndpointFacts) -> Engine:
         options = self.options
         rules = AskRules(options.timeout_s, ignore_eos=options.ignore_eos and facts.takes_ignore_eos)
-        mill = PromptMill(options.seed, shared_prefix_tok=options.shared_prefix_tok, salt=self.salt)
+        mill = PromptGenerator(options.seed, shared_prefix_tok=options.shared_prefix_tok, salt=self.salt)
         workload = RequestSource(mill, options.input_lengths, options.output_lengths, rules)
         return Engine(session, endpoint, workload, self.writer.request, retries=options.retries, note=self._notice)
 

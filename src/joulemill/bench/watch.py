@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 
 from joulemill.bench.machine.quiet import LoopProbe, MachineWatch
-from joulemill.bench.progress import Teller
+from joulemill.bench.progress import Progress
 from joulemill.formats.plain_text import plain_text
 from joulemill.ledger.record import Phase
 from joulemill.meters.closing import let_go
@@ -41,7 +41,7 @@ class Watch:
     ``hurried``: the run was told to stop, and ``close`` waits little for meters.
     """
 
-    def __init__(self, writer: RunWriter, teller: Teller, *, period_s: float, doing: Callable[[], str]) -> None:
+    def __init__(self, writer: RunWriter, teller: Progress, *, period_s: float, doing: Callable[[], str]) -> None:
         self.writer, self.teller, self.period_s, self.doing = writer, teller, period_s, doing
         self.phase_name: str | None = None
         self.hurried = False

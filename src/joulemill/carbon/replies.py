@@ -125,7 +125,7 @@ def _kwh(part: Part, gram: float = 1.0) -> float:
     if value is None:
         raise part.wrong("a number")
     if value * gram > MOST_GCO2E_KWH:
-        raise InputError(f"{part.where}: {value * gram:g} gCO2e/kWh is more than any grid emits; mind the unit")
+        raise InputError(f"{part.where}: {value * gram:g} gCO2e/kWh is more than any grid emits; check the unit")
     return value * gram / JOULE_PER_KWH
 
 

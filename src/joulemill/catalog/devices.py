@@ -192,7 +192,7 @@ def _refuse_slips(name: str, peaks: Mapping[str, float], memory_byte: float, ban
     if dtype is not None and not least <= peaks[dtype] / bandwidth_byte_s <= most:
         raise InputError(
             f"device {name}: peak_{dtype} of {peaks[dtype]:.4g} flop/s and memory_bandwidth of {bandwidth_byte_s:.4g} "
-            f"byte/s cannot be of one device: {peaks[dtype] / bandwidth_byte_s:.3g} flop a byte, where {least:g} to "
+            f"byte/s cannot be of one device: {peaks[dtype] / bandwidth_byte_s:.3g} flop per byte, where {least:g} to "
             f"{most:,.0f} are believed; is one of them off by a prefix?"
         )
 
@@ -256,7 +256,9 @@ def resolve_device_name(name: str) -> str:
             return canonical
     head, count = name_and_count(name)
     if count is not None and _compact(head) in index:
-        raise InputError(f"device {name[:80]!r} states a count with the name; here, give them apart: {head}, {count}")
+        raise InputError(
+            f"device {name[:80]!r} states a count with the name; here, give them separately: {head}, {count}"
+        )
     near = _nearest(name, (*_names(), *index))
     own = f"{' A' if near else '; a'} TOML file with its facts works too (`device=my.toml`)"
     raise InputError(f"device {name[:80]!r} is not in the catalog{near}{own}")

@@ -25,8 +25,8 @@ _OTHER_FILES = {
     "peft_type": "describes an adapter (LoRA or the like), not a model: give the config.json of its base model",
     "_class_name": "is of a diffusers pipeline, which makes no tokens: no language model is described in it",
     "_diffusers_version": "is of a diffusers pipeline, which makes no tokens: no language model is described in it",
-    "tokenizer_class": "describes a tokenizer: give the config.json beside it",
-    "weight_map": "lists where the weights are: give the config.json beside it",
+    "tokenizer_class": "describes a tokenizer: give the config.json of the same folder",
+    "weight_map": "lists where the weights are: give the config.json of the same folder",
 }
 
 

@@ -42,7 +42,7 @@ def parse_questions(text: str, origin: str) -> tuple[Question, ...]:
         if line.strip()
     ]
     if not questions:
-        raise InputError(f"{origin}: holds no questions; write one JSON object a line with 'prompt' and 'answer'")
+        raise InputError(f"{origin}: holds no questions; write one JSON object per line with 'prompt' and 'answer'")
     if len({q.id for q in questions}) != len(questions):
         raise InputError(f"{origin}: two questions have the same 'id'; make them unique")
     return tuple(questions)

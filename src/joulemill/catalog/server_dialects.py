@@ -1,6 +1,6 @@
 """Server dialects: how each LLM server names the quantities that ``ledger.record.ServerSample`` holds. One TOML each.
 
-Servers differ in names, not in behaviour, so a new server is a new file in ``dialects/``, not a class. This file
+Servers differ in names, not in behavior, so a new server is a new file in ``dialects/``, not a class. This file
 loads and checks them; ``servers.metrics`` applies them.
 """
 
@@ -49,7 +49,7 @@ class DialectTerm:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class QuantitySource:
     """One way to get a quantity. sum, mean: over all series of all terms. difference: first less the others.
 
     product: the first summed over its series, times the others' largest (a block size, the same in every engine).
@@ -65,7 +65,7 @@ class DialectQuantity:
 
     name: str
     kind: str
-    ways: tuple[Way, ...]
+    ways: tuple[QuantitySource, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +136,11 @@ def _quantity(row: Mapping[str, Any], origin: str) -> DialectQuantity:
     return DialectQuantity(name, kind, tuple(_way(way, f"{origin}: {name}") for way in row["ways"]))
 
 
-def _way(row: Mapping[str, Any], origin: str) -> Way:
+def _way(row: Mapping[str, Any], origin: str) -> QuantitySource:
     if len(row) != 1 or next(iter(row)) not in OPERATIONS:
         raise InputError(f"{origin}: a way is one of {OPERATIONS}, not {dict(row)}")
     ((operation, terms),) = row.items()
-    return Way(operation, tuple(_term(term, origin) for term in terms))
+    return QuantitySource(operation, tuple(_term(term, origin) for term in terms))
 
 
 def _term(text: str, origin: str) -> DialectTerm:

@@ -34,11 +34,11 @@ NUMBERS: dict[str, tuple[float, float, str, str]] = {
     "carbon_gco2e_kwh": (0.0, 3000.0, "grams of CO2e a kWh", "20 to 1,100 on the world's grids"),
     "carbon_by_hour_gco2e_kwh": (0.0, 3000.0, "grams of CO2e a kWh", "20 to 1,100 on the world's grids"),
     "embodied_gco2e_h": (0.0, 1e12, "grams of CO2e an hour", "about 100 a server of eight boards"),
-    "price_currency_kwh": (0.0, 1e6, "currency a kWh", "0.05 to 0.50 in EUR or USD"),
-    "price_by_hour_currency_kwh": (-1e6, 1e6, "currency a kWh", "0.05 to 0.50 in EUR or USD"),
-    "residual_currency_h": (0.0, 1e12, "currency an hour", "a few an hour for a server"),
-    "water_l_kwh": (0.0, 100.0, "litres a kWh of IT energy", "0 to 2"),
-    "grid_water_l_kwh": (0.0, 1000.0, "litres a kWh", "1 to 10"),
+    "price_currency_kwh": (0.0, 1e6, "currency per kWh", "0.05 to 0.50 in EUR or USD"),
+    "price_by_hour_currency_kwh": (-1e6, 1e6, "currency per kWh", "0.05 to 0.50 in EUR or USD"),
+    "residual_currency_h": (0.0, 1e12, "currency per hour", "a few per hour for a server"),
+    "water_l_kwh": (0.0, 100.0, "liters per kWh of IT energy", "0 to 2"),
+    "grid_water_l_kwh": (0.0, 1000.0, "liters per kWh", "1 to 10"),
 }
 #: Below this a carbon intensity that is not 0 is in kilograms. Assumed: no grid, nor a source of power, is so clean.
 LEAST_CARBON_G_KWH = 1.0
@@ -61,7 +61,9 @@ def canonical(table: Mapping[str, Any], where: str) -> dict[str, Any]:
         if key not in KEYS:
             raise InputError(f"{where}: unknown key {written!r}; {_hint(written)}")
         if key in values:
-            raise InputError(f"{where}: {key} is said twice, as {' and '.join(_spelled(table, key))}; keep one of them")
+            raise InputError(
+                f"{where}: {key} is stated twice, as {' and '.join(_spelled(table, key))}; keep one of them"
+            )
         if not is_unknown(value):
             values[key] = _checked(written, key, value, where)
     return values
@@ -160,7 +162,7 @@ def _text(written: str, value: Any, where: str) -> str:
 def _by_hour(written: str, key: str, value: Any, where: str) -> tuple[float, ...]:
     if not isinstance(value, (list, tuple)) or len(value) != 24:
         count = f", not {len(value)}" if isinstance(value, (list, tuple)) else ""
-        raise InputError(f"{where}: {written} takes a list of 24 numbers, one an hour of the day (UTC){count}")
+        raise InputError(f"{where}: {written} takes a list of 24 numbers, one per hour of the day (UTC){count}")
     return tuple(_number(written, key, v, where) for v in value)
 
 

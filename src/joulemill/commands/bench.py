@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, analyse, print. 0 done, 1 the server failed in the run, 130 interrupted, with what was measured kept."""
+    """Measure, analyze, print. 0 done, 1 the server failed in the run, 130 interrupted, with what was measured kept."""
     from joulemill.api.benching import bench_options, measure
     from joulemill.commands.output import baseline_of
     from joulemill.commands.progress import ProgressBar
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _reported(args: argparse.Namespace, folder: Path, baseline: Baseline | None) -> int:
-    """Analyse and print what was measured; the exit code."""
+    """Analyze and print what was measured; the exit code."""
     from joulemill.api.benching import grid_kept
     from joulemill.api.runs import open_run
     from joulemill.commands.output import print_terminal, write_text

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--days", type=float, default=30.0, metavar="N", help="the last N days (default: 30)")
     parser.add_argument("--config", type=Path, metavar="CONFIG.toml", help="sites' PUE, carbon and price")
-    parser.add_argument("--idle-apart", action="store_true", help="idle joules as a line of their own")
+    parser.add_argument("--idle-apart", action="store_true", help="report idle joules on a separate line")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write CSV there instead of a table (-: stdout)")
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
 

@@ -35,9 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--new", metavar="RUN", nargs="+", type=Path, action="extend", help="repeated runs of the new")
     parser.add_argument("--max-increase", default="5%", metavar="X", help="allowed rise of J/token (default: 5%%)")
     parser.add_argument("--metric", choices=METRICS, default="node", help="what is judged (default: node J/token)")
-    parser.add_argument("--min-quality", metavar="X", help="q*: least accuracy (default: the base's)")
+    parser.add_argument("--min-quality", metavar="X", help="q*: lowest accuracy (default: the base's)")
     parser.add_argument("--without-quality", action="store_true", help="allow a pass without a known accuracy")
-    parser.add_argument("--min-attained", metavar="X", help="least share of requests within targets (default: base's)")
+    parser.add_argument("--min-attained", metavar="X", help="lowest share of requests within targets (default: base's)")
     parser.add_argument(
         "--run-noise", default="0", metavar="X", help="run-to-run deviation, where single runs cannot show it"
     )

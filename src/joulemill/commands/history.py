@@ -13,7 +13,7 @@ from joulemill.errors import InputError
 from joulemill.streams import csv_cell, print_json
 
 if TYPE_CHECKING:
-    from joulemill.api.history import KeptHistory
+    from joulemill.api.history import MonitorHistory
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _export(history: KeptHistory, folder: Path, tables: list[str] | None, as_json: bool) -> None:
+def _export(history: MonitorHistory, folder: Path, tables: list[str] | None, as_json: bool) -> None:
     counts = history.to_parquet(folder, tables)
     if as_json:
         print_json({"folder": str(folder), "rows": counts})
@@ -55,7 +55,7 @@ def _export(history: KeptHistory, folder: Path, tables: list[str] | None, as_jso
         sys.stdout.write(f"{folder / name}.parquet: {count} rows\n")
 
 
-def _ask(history: KeptHistory, query: str, as_json: bool) -> None:
+def _ask(history: MonitorHistory, query: str, as_json: bool) -> None:
     from joulemill.api.history import MOST_ROWS
 
     names, rows = history.sql(query)
@@ -69,7 +69,7 @@ def _ask(history: KeptHistory, query: str, as_json: bool) -> None:
         sys.stderr.write(f"the first {MOST_ROWS} rows; there may be more: use LIMIT and OFFSET, or --parquet\n")
 
 
-def _overview(history: KeptHistory, as_json: bool) -> None:
+def _overview(history: MonitorHistory, as_json: bool) -> None:
     targets, counts = history.targets(), history.tables()
     if as_json:
         print_json({"tables": counts, "targets": targets})

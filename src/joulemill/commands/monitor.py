@@ -31,8 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.description = (
         "Watch model servers and their meters: metrics pages are scraped, joules and tokens accounted by interval; "
-        "what is not observed is a gap. With --listen it shows a page and /metrics, with --store it keeps a history. "
-        "Exit code 1 where at the end no target could be scraped."
+        "missed scrapes are recorded as gaps. With --listen it shows a page and /metrics, with "
+        "--store it keeps a history. Exit code 1 where at the end no target could be scraped."
     )
     parser.add_argument("config", metavar="CONFIG.toml", nargs="?", type=Path, help="targets, meters and sites")
     parser.add_argument(
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CONFIG.toml",
         nargs="?",
         type=Path,
-        help="with `monitor check CONFIG.toml`: try it once and list what does not answer",
+        help="with `monitor check CONFIG.toml`: try it once and list the targets and meters that do not answer",
     )
     parser.add_argument("--demo", action="store_true", help="watch the embedded server under a light load instead")
     parser.add_argument("--listen", metavar="HOST:PORT", help="show the page and /metrics there, e.g. 127.0.0.1:9477")

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     about = "plan with another value, e.g. site.oslo.it_power_limit=30MW (may repeat)"
     add("--set", metavar="KIND.NAME.KEY=VALUE", action="append", default=[], help=about)
     add("--quick", action="store_true", help="the plan and its prices only: no frontier, levers or worse cases")
-    about = "play the fullest hours as traffic, and correct the plan until it holds"
+    about = "simulate the peak hours as traffic, and correct the plan until it holds"
     add("--simulate", action="store_true", help=about)
     out = parser.add_argument_group("output")
     out.add_argument("--json", action="store_true", help="print one JSON document on stdout")
@@ -38,7 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     out.add_argument("--csv", metavar="DIR", type=Path, help=f"write {', '.join(TABLES)} there as CSV")
     out.add_argument("--parquet", metavar="DIR", type=Path, help="write the same tables as Parquet")
     parser.epilog = (
-        "Exit 1 where something is short: it is named in its own unit, with the smallest set that conflicts."
+        "Exit 1 if a demand cannot be served: the shortage is reported in its own unit, with the smallest conflicting "
+        "set of limits."
     )
 
 

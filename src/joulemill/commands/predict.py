@@ -24,7 +24,9 @@ MOST_CACHED_RATIO = 0.999
 MOST_DRAFTED = 64
 LEAST_CLOCK = 0.106
 ENGINE_HELP = "vllm-0.11 (with measured energy), vllm-0.19, sglang, trtllm; vllm: release not stated (default)"
-DRAFT_MODEL_HELP = "who drafts: a model, or ngram (default: the model's own drafting layers, multi-token prediction)"
+DRAFT_MODEL_HELP = "source of draft tokens: a model, or ngram (default: the model's own drafting layers)"
+    "source of draft tokens: a model, or ngram (default: the model's own drafting layers, multi-token prediction)"
+)
 POOL = ("prefill_devices", "prefill_tp", "prefill_dp", "prefill_ep")
 #: Option → (least, most) in SI units. Beyond these it is a slip of a unit.
 BOUNDS = {
@@ -44,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     deployment_arguments(parser, required=True)
     parser.epilog = (
         "Exit 1 where the site's limits, the latency targets, the offered load or the devices' memory are not met: "
-        "this is said first, and --json has meets and short_by."
+        "what is missed is reported first, and --json has meets and short_by."
     )
     parser.add_argument("--explain", action="store_true", help="print the terms of the arithmetic")
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
@@ -78,7 +80,7 @@ def _deployment(group: Any, *, required: bool) -> None:
     add("--dp", type=int, metavar="N", help="data-parallel attention ranks per replica")
     add("--ep", type=int, metavar="N", help="expert parallelism: devices that share the routed experts")
     add("--pp", type=int, metavar="N", help="pipeline parallelism: stages that the layers are split into")
-    about = "devices that compute prompts, beside those that then decode alone (disaggregated serving)"
+    about = "devices of the prefill pool, in addition to --devices, which then only decode (disaggregated serving)"
     add("--prefill-devices", type=int, metavar="N", help=about)
     for name, what in (("tp", "tensor parallelism"), ("dp", "data-parallel ranks"), ("ep", "expert parallelism")):
         add(f"--prefill-{name}", type=int, metavar="N", help=f"{what} of the prefill pool")
@@ -112,7 +114,7 @@ def drafting_arguments(group: Any) -> None:
 def _engine(group: Any) -> None:
     engine_arguments(group)
     add = group.add_argument
-    about = "compute prompts in parts, beside decoding sequences (default), or whole, in steps of their own"
+    about = "compute prompts in parts, in the same steps as decoding (default), or whole, in separate steps"
     add("--chunked-prefill", action=argparse.BooleanOptionalAction, default=True, help=about)
     add("--enforce-eager", action="store_true", help="no captured graphs: every kernel is launched by the host")
     about = "of wide expert parallelism: two micro-batches that overlap (default: from 32 ranks on)"

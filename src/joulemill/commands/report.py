@@ -1,4 +1,4 @@
-"""``joulemill report RUN``: a recorded run again, analysed anew, in the view that is asked for."""
+"""``joulemill report RUN``: a recorded run again, analyzed anew, in the view that is asked for."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _exported(args: argparse.Namespace, path: Path) -> str:
     if args.export != "croissant":
         return export(args.export, open_run(path, site=args.site, quality=args.quality).report)
     if args.site is not None or args.quality is not None:
-        raise InputError("croissant describes run folders as they lie: leave --site and --quality out")
+        raise InputError("croissant describes run folders as recorded: leave --site and --quality out")
     return export_folder(path, args.about)
 
 

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "name",
         nargs="?",
         metavar="NAME",
-        help="a device or model by any name of it, a Hub id, a file (.toml, config.json, .gguf), or a site file",
+        help="any name of a device or model, a Hub id, a file (.toml, config.json, .gguf), or a site file",
     )
     parser.add_argument(
         "--approximate", action="store_true", help="show a model file that is not understood, read as a plain decoder"

@@ -56,13 +56,13 @@ def _deployment(group: Any) -> None:
     add = group.add_argument
     add("--model", metavar="NAME", help="model name, or a config.json or GGUF file")
     add("--device", metavar="NAME[:COUNT]", help="device of the catalog (joulemill show device), or a TOML file")
-    add("--devices", type=int, metavar="N", help="devices of a copy (default: 1)")
-    add("--replicas", type=int, default=1, metavar="N", help="copies of the whole (default: 1)")
+    add("--devices", type=int, metavar="N", help="devices per replica group (default: 1)")
+    add("--replicas", type=int, default=1, metavar="N", help="number of such groups (default: 1)")
     about = "tensor parallelism (default: as many devices as the attention heads divide over)"
     add("--tp", type=int, metavar="N", help=about)
     add("--dp", type=int, metavar="N", help="data-parallel attention ranks per replica")
     add("--ep", type=int, metavar="N", help="expert parallelism: devices that share the routed experts")
-    about = "devices that compute prompts, beside --devices, which decode (default: the same)"
+    about = "devices of the prefill pool, in addition to --devices, which then only decode (default: as many)"
     add("--prefill-devices", type=int, metavar="N", help=about)
     add("--prefill-tp", type=int, metavar="N", help="tensor parallelism of the prefill pool")
     add("--precision", metavar="FORMAT", help="bf16, fp8, nvfp4, int4 … (default: as released)")
@@ -71,7 +71,7 @@ def _deployment(group: Any) -> None:
     add("--router", default="least-load", metavar="NAME", help=about)
     about = "idle replicas: loaded, boost-off, sleep-1:60s, sleep-2:60s, unload:10min (default: loaded)"
     add("--rest", default="loaded", metavar="STATE", help=about)
-    about = "replicas by their load: min=1,max=8,target=16[,every=10s][,patience=5min]; target in requests of a replica"
+    about = "replicas by their load: min=1,max=8,target=16[,every=10s][,patience=5min]; target: requests per replica"
     add("--autoscale", metavar="RULE", help=about)
     about = "a model that answers first: model=NAME,escalate=30%%[,devices=N][,tp=N][,replicas=N][,accuracy=70%%] …"
     add("--cascade", metavar="STAGE", help=about)
@@ -95,16 +95,16 @@ def _traffic(group: Any) -> None:
     add("--output-tokens", default="512", metavar="TOK", help="the same for output tokens (default: 512)")
     about = "reasoning on top of outputs: tokens=D (or share=60%% of them)[,budget=TOK][,loss=4%%]"
     add("--thinking", metavar="SPEC", help=about)
-    add("--duration", metavar="TIME", help="how long requests come; of a trace: its first part")
-    add("--requests", metavar="N", help="how many come (default: 1000 where no duration is given)")
+    add("--duration", metavar="TIME", help="length of the generated traffic, or of the first part of a trace")
+    add("--requests", metavar="N", help="number of requests (default: 1000 if no duration is given)")
     about = (
         "constant, poisson, gamma:SHAPE; + diurnal:SWING, ramp:FROM:TO, spike:TIMES:AT:LENGTH, stages:2x60s,5x60s; "
         "+ agents:TURNS:WAIT[:ADDED] (default: poisson)"
     )
     add("--arrivals", default="poisson", metavar="SPEC", help=about)
-    add("--shared-prefix", metavar="TOK", help="first tokens that prompts of a group share")
+    add("--shared-prefix", metavar="TOK", help="length of the prefix that prompts of a group share")
     add("--prefix-groups", metavar="N", default="1", help="groups that share a prefix (default: 1)")
-    add("--seed", type=int, default=0, metavar="N", help="of everything that is drawn (default: 0)")
+    add("--seed", type=int, default=0, metavar="N", help="seed of all random draws (default: 0)")
 
 
 def _scaling(group: Any) -> None:
@@ -118,7 +118,7 @@ def _scaling(group: Any) -> None:
         default="",
         metavar="UNIT",
         choices=["s", "ms", "us", "ns"],
-        help="s, ms, us, ns of its times",
+        help="unit of the trace's times: s, ms, us, ns",
     )
 
 
@@ -141,9 +141,9 @@ def _results(group: Any) -> None:
         help="folder of the series, requests and document (default: a new one under runs/)",
     )
     add("--format", default="csv", choices=["csv", "parquet"], help="of the tables (default: csv)")
-    about = "width of a series' steps, 0.25s or a multiple (default: by the duration, 3,600 steps at most)"
+    about = "time step of the series: 0.25s or a multiple (default: from the duration, at most 3,600 steps)"
     add("--resolution", metavar="TIME", help=about)
-    about = "plays for the intervals of latencies (default: 5 for up to 20,000 requests; 0: none)"
+    about = "repeated simulations for the intervals of latencies (default: 5 for up to 20,000 requests; 0: none)"
     add("--scenarios", metavar="N", help=about)
     add("--html", type=Path, metavar="FILE", help="also write the day as an offline page")
     add("--json", action="store_true", help="print one JSON document on stdout")
@@ -151,12 +151,12 @@ def _results(group: Any) -> None:
 
 def _sweep(group: Any) -> None:
     add = group.add_argument
-    about = "simulate every point of a TOML file instead: fixed, axes, ranges; an interrupted one goes on in --out DIR"
+    about = "simulate every point of a TOML file instead: fixed, axes, ranges; --out DIR resumes an interrupted one"
     add("--sweep", type=Path, metavar="SPEC.toml", help=about)
-    add("--workers", metavar="N", help="processes (default: one a core; 1: serial)")
+    add("--workers", metavar="N", help="processes (default: one per core; 1: serial)")
     add("--ray", action="store_true", help="workers of a local Ray (pip install 'joulemill[ray]')")
     add("--address", metavar="HOST:PORT", help="workers of a Ray cluster, e.g. auto")
-    add("--chunk", metavar="N", default="50", help="points that a worker takes at once (default: 50)")
+    add("--chunk", metavar="N", default="50", help="points per unit of work (default: 50)")
     about = "morris or sobol: which input moves the result most (pip install 'joulemill[sensitivity]')"
     add("--sensitivity", metavar="METHOD", help=about)
 

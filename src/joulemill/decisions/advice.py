@@ -266,7 +266,10 @@ def shift(
                 low_j=0.0,
                 high_j=0.0,
                 basis=mine[0].basis,
-                evidence=(f"{_kwh(joules)} kWh a day moved, no hour beyond the busiest seen", f"joules ± {error:.0%}"),
+                evidence=(
+                    f"{_kwh(joules)} kWh per day moved, no hour beyond the busiest seen",
+                    f"joules ± {error:.0%}",
+                ),
                 carbon_gco2e=saved if what == "carbon" else None,
                 cost_currency=saved if what == "cost" else None,
                 assumed=(f"{flexible_ratio:.0%} of the load may wait up to a day",),

@@ -5,13 +5,13 @@ first (1 to 3); what is left is divided by weights ÷ their sum (4, 5). The orde
 
 1.  A client that is late by a share of a request's time measures itself. Nothing else can be said then.
 2.  Counters that say so: throttled by power or heat, draw at the limit, preemption, requests refused for want of room
-    (these as far as 4 leaves them), neighbours on the server's own CPUs, answers cut by the context.
+    (these as far as 4 leaves them), neighbors on the server's own CPUs, answers cut by the context.
 3.  A stated latency target that is missed: less load would have to be sent, whatever the machine still has.
 4.  Does the rate answer to more sequences at once (``Evidence.load_elasticity``)? Where it does, whatever admits them
     binds: the server, if requests wait before it, else the load. An open loop whose server stands empty part of the
     time waits for its load, whatever else is seen. Where it does not answer, the machine binds:
 5.  which part of it, by the ceilings (least first, as far as their intervals part them), the host's CPU where the
-    machine's own threads or its neighbours are seen to hold it up, or a device that idles while requests wait. What
+    machine's own threads or its neighbors are seen to hold it up, or a device that idles while requests wait. What
     reaches a few per cent of its ceiling is not named: then something binds that nobody has listed.
 
 The scales below turn evidence into weights. They are judgements (assumed), the same for every run, and checked on
@@ -85,8 +85,8 @@ def diagnose(evidence: Evidence) -> Diagnosis:
     for reason in evidence.client_reasons:
         cases["client"].settle(1.0, reason)
     if not evidence.client_reasons:
-        late = f"{'; '.join(evidence.client_late)}: too little of a request's time to hold the rate up"
-        cases["client"].argue(0.0, late if evidence.client_late else "on time by every signal that was seen")
+        late = f"{'; '.join(evidence.client_late)}: too small a share of a request's time to limit the rate"
+        cases["client"].argue(0.0, late if evidence.client_late else "on time by every recorded signal")
     answers = _answers(evidence)
     _limits(cases, evidence, _bearing(evidence))
     _neighbors(cases["host_cpu"], evidence)
@@ -137,7 +137,7 @@ def _limits(cases: dict[str, ConstraintCase], evidence: Evidence, bearing: float
 
 
 def _neighbors(case: ConstraintCase, evidence: Evidence) -> None:
-    """A server of our own on this machine loses to its neighbours, unless it has time to spare all the same."""
+    """A server of our own on this machine loses to its neighbors, unless it has time to spare all the same."""
     if evidence.threads_count is not None and evidence.others_ratio is not None and evidence.others_ratio > 0.1:
         text = f"other processes took {evidence.others_ratio:.0%} of the CPUs that the server computes on"
         case.settle(_ramp(evidence.others_ratio, 0.1, 0.4) * (1.0 - _spare(evidence)), text)
@@ -289,7 +289,7 @@ def _below_ceilings(cases: dict[str, ConstraintCase], evidence: Evidence, rest: 
     # A device far below its ceilings is held up by something that has none: launches, scheduling, one thread.
     lost = rest * (1.0 - _ramp(phi, 0.1, 0.35))
     if lost > 0.0:
-        text = f"saturated at {phi:.0%} of the least ceiling of the hardware that is known"
+        text = f"saturated at {phi:.0%} of the lowest known hardware ceiling"
         cases["host_cpu"].argue(lost * 0.5, text)
         if (evidence.devices_count or 1.0) > 1.0 and not _use(evidence, "interconnect").known:
             # several devices wait for each other, or for the host: one looks like the other from here

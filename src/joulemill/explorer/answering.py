@@ -164,7 +164,7 @@ def _of_power(q: Prediction, bound: str) -> list[str]:
         return []
     full_w = q.full_node_power_w.value or 0.0
     return [
-        f"{title(bound)} holds the rate at {q.held_ratio:.0%} of what the devices would do: at full load they draw "
+        f"{title(bound)} limits the rate to {q.held_ratio:.0%} of what the devices would do: at full load they draw "
         f"{say_quantity(full_w, 'W')} at the nodes",
         f"It stops binding at {1.0 / q.held_ratio:.2f} × the limit, or at {1.0 - q.held_ratio:.0%} less J/token",
     ]

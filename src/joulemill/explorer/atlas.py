@@ -76,7 +76,7 @@ def export(folder: Path, selection: Selection, progress: Callable[[int], None] =
         progress(done)
     known = sum("points" in e for e in entries)
     if not known:
-        raise InputError(f"nothing of the atlas can be predicted; the first: {entries[0]['why']}")
+        raise InputError(f"no deployment of the atlas can be predicted; the first: {entries[0]['why']}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "index.html").write_text(page(entries), encoding="utf-8")

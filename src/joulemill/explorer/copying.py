@@ -42,34 +42,34 @@ IMPORT = "import joulemill as jm\n\n"
 
 
 @dataclass(frozen=True)
-class Copied:
+class ViewCommands:
     """One view as commands of a shell, and as Python."""
 
     cli: str
     python: str
 
 
-def of_prediction(question: Asked, stated: Mapping[str, Any]) -> Copied:
+def of_prediction(question: Asked, stated: Mapping[str, Any]) -> ViewCommands:
     """``predict``."""
     line = _line("predict", question.flags, FIELDS, _site_words(question, stated))
-    return Copied(_site_file(question, stated) + line, f"{IMPORT}p = {_predict_call(stated)}\nprint(p)")
+    return ViewCommands(_site_file(question, stated) + line, f"{IMPORT}p = {_predict_call(stated)}\nprint(p)")
 
 
-def of_levers(question: Asked, stated: Mapping[str, Any]) -> Copied:
+def of_levers(question: Asked, stated: Mapping[str, Any]) -> ViewCommands:
     """``levers``."""
     line = _line("levers", question.flags, FIELDS, _site_words(question, stated))
     python = f"{IMPORT}study = {_predict_call(stated)}.levers()\nprint(study)"
-    return Copied(_site_file(question, stated) + line, python)
+    return ViewCommands(_site_file(question, stated) + line, python)
 
 
-def of_curve(question: Asked, same: Mapping[str, Any], concurrencies: Sequence[float]) -> Copied:
+def of_curve(question: Asked, same: Mapping[str, Any], concurrencies: Sequence[float]) -> ViewCommands:
     """A loop over concurrency, and ``predict_many``. ``same``: the arguments that all points have."""
     words = " ".join(f"{c:g}" for c in concurrencies)
     fields = [f for f in FIELDS if f not in _NOT_ON_A_CURVE]
     line = _line("predict", question.flags, fields, ())
     cli = f"for c in {words}; do\n  {line} --concurrency $c --json\ndone"
     call = _call("jm.predict_many", [f'{{"concurrency": {[*concurrencies]}}}', *_keywords(same)])
-    return Copied(cli, f'{IMPORT}table = {call}\nprint(table["node_j_tok"])')
+    return ViewCommands(cli, f'{IMPORT}table = {call}\nprint(table["node_j_tok"])')
 
 
 def of_changes(
@@ -77,7 +77,7 @@ def of_changes(
     stated: Mapping[str, Any],
     scope: str,
     changes: Iterable[tuple[Mapping[str, str], Mapping[str, Any]]],
-) -> Copied:
+) -> ViewCommands:
     """The deployment, then one prediction a change: of the page's texts, and of the arguments of ``predict``."""
     first = of_prediction(question, stated)
     lines, arguments = [first.cli + " --json"], []
@@ -96,12 +96,12 @@ def of_changes(
         "    q = jm.predict(**{**stated, **change})\n"
         f"    print(change, q.energy.{scope}.value / p.energy.{scope}.value - 1)"
     )
-    return Copied("\n".join(lines), python)
+    return ViewCommands("\n".join(lines), python)
 
 
 def of_day(
     question: Asked, stated: Mapping[str, Any], traffic: Mapping[str, str], events: str, deployment: Mapping[str, Any]
-) -> Copied:
+) -> ViewCommands:
     """``simulate``. ``traffic``: its flags; ``events``: text of an events file, empty where nothing happens;
     ``deployment``: arguments of ``joulemill.simulate``."""
     more = [w for k, v in traffic.items() for w in (f"--{k}", v)]
@@ -111,14 +111,14 @@ def of_day(
     written = f"from pathlib import Path\n\nPath('events.toml').write_text({events!r})\n" if events else ""
     call = _call("jm.simulate", _keywords(deployment) + (["events='events.toml'"] if events else []))
     head = IMPORT.rstrip() + "\n" + (written or "\n")
-    return Copied(_site_file(question, stated) + file + line, f"{head}day = {call}\nprint(day)")
+    return ViewCommands(_site_file(question, stated) + file + line, f"{head}day = {call}\nprint(day)")
 
 
-def of_plan(name: str, changes: Sequence[str]) -> Copied:
+def of_plan(name: str, changes: Sequence[str]) -> ViewCommands:
     """``plan`` on the file ``name`` with limits moved."""
     words = ["joulemill", "plan", name, "--quick", *(w for c in changes for w in ("--set", c))]
     call = _call("jm.plan", [repr(name), f"changes={[*changes]!r}", "extras=False"])
-    return Copied(shlex.join(words), f"{IMPORT}plan = {call}\nprint(plan)")
+    return ViewCommands(shlex.join(words), f"{IMPORT}plan = {call}\nprint(plan)")
 
 
 def _line(command: str, flags: Mapping[str, str], allowed: Iterable[str], more: Iterable[str]) -> str:

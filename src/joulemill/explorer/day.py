@@ -101,7 +101,7 @@ def _generated(texts: Mapping[str, str], duration_s: float) -> _PlayedDay:
     rate_req_s = _read("rate", lambda: parse_quantity(rate, "req/s", name="rate", least=1e-6))
     count = rate_req_s * duration_s
     if count > MOST_REQUESTS:
-        wanted = f"{count:,.0f} requests; the page plays {MOST_REQUESTS:,}"
+        wanted = f"{count:,.0f} requests; the page simulates at most {MOST_REQUESTS:,}"
         raise FieldError(f"{wanted}: lower the rate or the duration, or use joulemill simulate", "day.rate")
     arrivals = _arrivals(texts.get("shape") or "diurnal", duration_s)
     flags = {"rate": rate, "duration": texts.get("duration") or "24h", "arrivals": arrivals}
@@ -119,7 +119,7 @@ def _traced(texts: Mapping[str, str], duration_s: float, trace: DroppedTrace) ->
         raise FieldError(f"{trace.name}: a trace is CSV or JSON Lines (.csv, .jsonl)", "day.trace")
     count = trace.text.count("\n")
     if count > MOST_REQUESTS + 1:
-        wanted = f"{trace.name}: some {count:,} requests; the page plays {MOST_REQUESTS:,}"
+        wanted = f"{trace.name}: some {count:,} requests; the page simulates at most {MOST_REQUESTS:,}"
         raise FieldError(f"{wanted}: use joulemill simulate", "day.trace")
     arguments = {"trace": trace.name, "duration_s": duration_s, "scenarios": _scenarios(count)}
     flags = {"trace": trace.name, "duration": texts.get("duration") or "24h"}

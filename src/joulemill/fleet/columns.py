@@ -22,7 +22,7 @@ from joulemill.fleet.tables import ModelOffer, PlanTables, PoolTable
 from joulemill.physics.hardware.node import share_power
 from joulemill.physics.production.prediction import check_cap
 from joulemill.planning.problem import WAITING, OperatingPoints
-from joulemill.prediction.many import OUTPUTS, Compiled, compiled, predicted
+from joulemill.prediction.many import OUTPUTS, CompiledDeployment, compiled, predicted
 from joulemill.prediction.question import PredictionRequest
 
 #: Concurrencies that are tried: whole numbers, some 8 % apart (assumed: finer than any prediction).
@@ -126,7 +126,7 @@ def plan_columns(
         options=options,
         missed={c.name: missed.get(c.name, {}) for c in absent},
         refused={
-            c.name: next((faults[x.name] for x in c.models if x.name in faults), "no pool stands at its sites")
+            c.name: next((faults[x.name] for x in c.models if x.name in faults), "there is no pool at its sites")
             for c in absent
             if not missed.get(c.name)
         },
@@ -141,7 +141,7 @@ class _StatedCaps:
         self._kept: set[tuple[str, float]] = set()
         self._refused: dict[tuple[str, float], dict[str, None]] = {}
 
-    def keeps(self, plant: Compiled, model: ModelOffer, cap: float) -> float | None:
+    def keeps(self, plant: CompiledDeployment, model: ModelOffer, cap: float) -> float | None:
         """The cap in watts of one device; None where the device cannot keep it, or draws no more without it."""
         deployment = plant.deployment
         tdp_w = deployment.device.tdp_w
@@ -168,7 +168,7 @@ class _StatedCaps:
 
 def _options(
     pool: PoolTable, model: ModelOffer, folder: Path, tried: tuple[dict[str, str], _StatedCaps]
-) -> Iterator[tuple[DeploymentOption, Compiled]]:
+) -> Iterator[tuple[DeploymentOption, CompiledDeployment]]:
     """Every deployment of a model on a pool's devices, those without levers first; ``tried`` learns what cannot be."""
     faults, caps = tried
     name = located(model.name, folder)
@@ -198,8 +198,8 @@ def _options(
 
 
 def _levers(
-    offer: tuple[PoolTable, ModelOffer], plant: Compiled, formats: tuple[str, str], caps_w: Sequence[float]
-) -> Iterator[tuple[DeploymentOption, Compiled]]:
+    offer: tuple[PoolTable, ModelOffer], plant: CompiledDeployment, formats: tuple[str, str], caps_w: Sequence[float]
+) -> Iterator[tuple[DeploymentOption, CompiledDeployment]]:
     """The same deployment with each power cap, with and without a prefix cache."""
     (pool, model), (precision, kv_dtype) = offer, formats
     shares = [] if model.prefix_cache_ratio is None else [model.prefix_cache_ratio]
@@ -227,7 +227,7 @@ def _levers(
 
 
 @lru_cache(maxsize=4096)
-def _compiled(question: PredictionRequest, node: str | None) -> Compiled:
+def _compiled(question: PredictionRequest, node: str | None) -> CompiledDeployment:
     """A deployment with all that does not depend on its load, one replica of it."""
     plant = compiled(question)
     if node is not None:
@@ -237,7 +237,7 @@ def _compiled(question: PredictionRequest, node: str | None) -> Compiled:
     return plant
 
 
-def _figures(plant: Compiled, option: DeploymentOption, c: ServedClass) -> dict[str, Array]:
+def _figures(plant: CompiledDeployment, option: DeploymentOption, c: ServedClass) -> dict[str, Array]:
     """One deployment predicted for a class at each concurrency, which is among the columns."""
     concurrency = np.array(c.concurrency(option.model), float) if c.concurrency(option.model) else CONCURRENCY
     numbers = {
@@ -290,7 +290,7 @@ def _meeting(columns: dict[str, Array], c: ServedClass, missed: dict[str, tuple[
     return {n: v[good] for n, v in in_time.items()}
 
 
-def _waiting(plant: Compiled, option: DeploymentOption) -> dict[str, Array]:
+def _waiting(plant: CompiledDeployment, option: DeploymentOption) -> dict[str, Array]:
     """The replica loaded, without requests."""
     device, node = plant.deployment.device, plant.deployment.node
     board_w = device.loaded_idle_w or device.bare_w

@@ -231,7 +231,7 @@ def constraint_rows(plan: PlanStudy) -> list[dict[str, Any]]:
 
 
 def lever_rows(plan: PlanStudy) -> list[dict[str, Any]]:
-    """The levers in the order in which they pay, with what their models' tables say they cost once."""
+    """The levers in the order of their benefit, with what their models' tables say they cost once."""
     costs: dict[str, float] = {}
     for model in plan.file.tables.model:
         for name, cost in model.lever_cost_currency.items():

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from joulemill.errors import MachineError
-from joulemill.planning.program import LinearProgram, Solved
+from joulemill.planning.program import LinearProgram, SolverResult
 
 #: Seconds that a program with whole numbers may take, and the gap at which its answer is good enough.
 MOST_S, GAP_RATIO = 600.0, 1e-4
@@ -39,7 +39,7 @@ class HighsSolver:
         options.primal_feasibility_tolerance = options.dual_feasibility_tolerance = 1e-9
         self._highs.passOptions(options)
 
-    def solve(self, program: LinearProgram) -> Solved:
+    def solve(self, program: LinearProgram) -> SolverResult:
         """The optimum; MachineError where HiGHS fails."""
         whole, scale = bool(program.whole.any()), cost_scale(program)
         program = replace(program, cost=program.cost / scale)
@@ -50,13 +50,13 @@ class HighsSolver:
         self._highs.run()
         status = self._status()
         if status != "optimal" and not (status == "stopped" and whole):
-            return Solved(status=status, values=np.empty(0), row_price=np.empty(0), value=float("nan"))
+            return SolverResult(status=status, values=np.empty(0), row_price=np.empty(0), value=float("nan"))
         answer, info = self._highs.getSolution(), self._highs.getInfo()
         price = np.empty(0) if whole else scale * np.asarray(answer.row_dual)
         values = np.asarray(answer.col_value)
         if not values.size or not np.isfinite(info.objective_function_value):
-            return Solved(status="stopped", values=np.empty(0), row_price=np.empty(0), value=float("nan"))
-        return Solved(
+            return SolverResult(status="stopped", values=np.empty(0), row_price=np.empty(0), value=float("nan"))
+        return SolverResult(
             status="optimal",
             values=values,
             row_price=price,

@@ -46,7 +46,7 @@ def _rate(value: Any) -> Any:
     """ "120 ktok/s", "30 req/s" or "unlimited", or a list of the first two: ((number, unit), …)."""
     if isinstance(value, list):
         if len(value) not in HOURS:
-            raise ValueError(f"takes one rate, or a list of 24 or 8,760, one an hour, not {len(value)}")
+            raise ValueError(f"takes one rate, or a list of 24 or 8,760, one per hour, not {len(value)}")
         return tuple(_one_rate(v) for v in value)
     return (_one_rate(value),)
 
@@ -66,7 +66,7 @@ def _one_rate(value: Any) -> tuple[float | None, str]:
 def _hours(value: Any) -> Any:
     if value is not None and (not isinstance(value, list) or len(value) not in HOURS):
         count = f", not {len(value)}" if isinstance(value, list) else ""
-        raise ValueError(f"takes a list of 24 or 8,760 numbers, one an hour{count}")
+        raise ValueError(f"takes a list of 24 or 8,760 numbers, one per hour{count}")
     return value
 
 

@@ -11,7 +11,7 @@ from scipy import optimize, sparse
 from joulemill.arrays import Array
 from joulemill.errors import MachineError
 from joulemill.fleet.highs import GAP_RATIO, MOST_S, cost_scale
-from joulemill.planning.program import LinearProgram, Solved
+from joulemill.planning.program import LinearProgram, SolverResult
 
 #: scipy's status → ours.
 STATUS = {0: "optimal", 1: "stopped", 2: "infeasible", 3: "unbounded"}
@@ -23,7 +23,7 @@ class ScipySolver:
     def __init__(self, *, most_s: float = MOST_S, gap_ratio: float = GAP_RATIO) -> None:
         self._options = {"time_limit": most_s, "mip_rel_gap": gap_ratio}
 
-    def solve(self, program: LinearProgram) -> Solved:
+    def solve(self, program: LinearProgram) -> SolverResult:
         """The optimum; MachineError where HiGHS fails."""
         whole, scale = bool(program.whole.any()), cost_scale(program)
         program = replace(program, cost=program.cost / scale)
@@ -31,10 +31,12 @@ class ScipySolver:
         if answer.status not in STATUS:
             raise MachineError(f"HiGHS ended with: {answer.message}")
         if answer.x is None or answer.status not in (0, 1):
-            return Solved(status=STATUS[answer.status], values=np.empty(0), row_price=np.empty(0), value=float("nan"))
+            return SolverResult(
+                status=STATUS[answer.status], values=np.empty(0), row_price=np.empty(0), value=float("nan")
+            )
         price = np.empty(0) if whole else scale * _prices(program, answer)
         gap = float(answer.mip_gap) if whole else 0.0
-        return Solved(
+        return SolverResult(
             status="optimal", values=answer.x, row_price=price, value=scale * float(answer.fun), gap_ratio=gap
         )
 

@@ -253,7 +253,7 @@ def _notes_of(plan: PlanStudy, optimum: Optimum) -> Sequence[str]:
     notes = []
     if optimum.held_whole:
         gap = optimum.plan.gap_ratio
-        notes.append(f"whole numbers: within {100 * gap:.3g} % of the best; prices are those with replicas held")
+        notes.append(f"whole numbers: within {100 * gap:.3g} % of the best; prices hold for this number of replicas")
     caution = _caution(plan.file)
     if caution is not None:
         notes.append(f"planned for {caution.name}: rates and powers are of that case")

@@ -150,7 +150,7 @@ class DemandTable(_PlanEntry):
         ways = [w for w, x in (("model", self.model), ("models", self.models)) if x]
         ways += ["quality_target"] if self.quality_target is not None and not ways else []
         if len(ways) != 1:
-            raise ValueError("says by one of model, models and quality_target what may serve it")
+            raise ValueError("needs one of model, models and quality_target, for what may serve it")
         if (self.rate is None) == (self.trace is None):
             raise ValueError('needs one of rate (such as "120 ktok/s") and trace')
         if any(v is None for v, _ in self.rate or ()) and (self.least_ratio or self.shift_ratio):

@@ -128,7 +128,7 @@ def _check_numbers(o: TrafficOptions) -> None:
     """InputError for a rate or a length of time that is no number above 0."""
     for name in ("rate_req_s", "duration_s", "requests"):
         value = getattr(o, name)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, Real) or not value > 0):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, Real) or not float(value) > 0.0):
             raise InputError(f"`{name}` is {value!r}; it must be a number above 0")
 
 
@@ -141,7 +141,7 @@ def _traced(o: TrafficOptions, rng: np.random.Generator) -> tuple[Traffic, tuple
         about = f"the closed loop of {workload.users_count:,} users that the file configures, {requests:,} requests"
         return closed_traffic(workload, rng, requests), (about,)
     if workload is not None:
-        return traffic_of(workload, rng), ("the load that the file configures, drawn anew",)
+        return traffic_of(workload, rng), ("the load that the file configures, generated again",)
     file = read_traffic(Path(o.trace or ""), time_unit=o.time_unit)
     return file.traffic, file.notes
 
@@ -164,7 +164,7 @@ def _clipped(asked: AskedTraffic, context_tok: int | None) -> AskedTraffic:
     what = (
         f"{count:,} of {asked.traffic.requests_count:,} requests were longer than the context of {context_tok:,} tokens"
     )
-    notes = (*asked.notes, f"{what} and are shortened to it; the prompt gives way")
+    notes = (*asked.notes, f"{what} and are shortened to it; the prompt is shortened first")
     return replace(asked, traffic=short, notes=notes)
 
 

@@ -197,7 +197,7 @@ def _signal(site: Mapping[str, Any], key: str, start_s: float, where: str) -> Sc
     if not isinstance(value, list):
         return constant(_number(value, key, where))
     if len(value) != 24:
-        raise InputError(f"{where}: {key} takes 24 numbers, one an hour of the day, not {len(value)}")
+        raise InputError(f"{where}: {key} takes 24 numbers, one per hour of the day, not {len(value)}")
     return by_hour([_number(v, key, where) for v in value], start_s, LONGEST_S)
 
 

@@ -36,7 +36,7 @@ MOST_ZONE_S = 26 * 3600.0
 
 
 @dataclass(frozen=True)
-class Added:
+class AddedFacts:
     """What the user states beside the files: the server's hardware, the model's name, the site's file as it is."""
 
     device: StatedDevice | None = None
@@ -44,7 +44,9 @@ class Added:
     site: Table | None = None
 
 
-def to_record(recording: Recording, documents: Sequence[Document], meter_file: str | None, added: Added) -> RunRecord:
+def to_record(
+    recording: Recording, documents: Sequence[Document], meter_file: str | None, added: AddedFacts
+) -> RunRecord:
     """The record of ``recording``; ``meter_file`` is a path with options as in ``--meter file:``.
 
     added   what the user states beside the files
@@ -72,16 +74,18 @@ def _whose(recording: Recording, metered: bool) -> str:
     if not recording.requests and recording.totals and metered:
         return (
             f"imported: a summary by {named}: joules are of the meter's file over the run's stated span, with ramp "
-            "and drain; tokens are the totals that it states, and nothing else could be computed anew"
+            "and drain; tokens are the totals that it states, and nothing else could be recomputed"
         )
     if recording.requests:
         return (
             f"imported: every time and count is {named}'s; Joulemill computed the figures and measured nothing itself"
         )
-    return f"imported: a summary by {named}; its figures are shown as stated, and nothing could be computed anew"
+    return f"imported: a summary by {named}; its figures are shown as stated, and nothing could be recomputed"
 
 
-def _manifest(recording: Recording, documents: Sequence[Document], warnings: Sequence[str], added: Added) -> Manifest:
+def _manifest(
+    recording: Recording, documents: Sequence[Document], warnings: Sequence[str], added: AddedFacts
+) -> Manifest:
     named = {} if added.model is None else {"name": added.model}
     return Manifest(
         schema_version=SCHEMA_VERSION,

@@ -20,7 +20,7 @@ from joulemill.importers import (
     summaries,
     vllm_bench,
 )
-from joulemill.importers.joining import Added, to_record
+from joulemill.importers.joining import AddedFacts, to_record
 from joulemill.importers.recording import Choice, Recording
 from joulemill.importers.srt_slurm import PowerPackage, is_manifest, manifest_in, open_package
 from joulemill.ledger.record import RunRecord
@@ -37,7 +37,7 @@ class Tool(NamedTuple):
 def _single(name: str, parse: Callable[[Document, Choice], Recording]) -> Callable[..., Recording]:
     def parse_one(documents: Sequence[Document], choice: Choice) -> Recording:
         if len(documents) > 1:
-            raise InputError(f"{name} writes one file a run; import {len(documents)} files one by one")
+            raise InputError(f"{name} writes one file per run; import {len(documents)} files one by one")
         return parse(documents[0], choice)
 
     return parse_one
@@ -59,7 +59,7 @@ TOOLS = (
 
 
 def import_files(
-    paths: Sequence[Path], choice: Choice, meter_file: str | None = None, added: Added | None = None
+    paths: Sequence[Path], choice: Choice, meter_file: str | None = None, added: AddedFacts | None = None
 ) -> RunRecord:
     """The record of the run that ``paths`` (files of one run, of one tool) tell of. Raises InputError.
 
@@ -72,17 +72,17 @@ def import_files(
             raise InputError("a power package of srt-slurm names its result itself: give its folder alone")
         if meter_file is not None:
             raise InputError("a power package of srt-slurm has its own samples: leave `meter_file` out")
-        return _of_package(open_package(paths[0], documents[0], choice), choice, added or Added())
+        return _of_package(open_package(paths[0], documents[0], choice), choice, added or AddedFacts())
     results = [d for d in documents if not _is_telemetry(d)]
     telemetry = [p for p, d in zip(paths, documents, strict=True) if _is_telemetry(d)]
     if telemetry and meter_file is None:
         meter_file = str(telemetry[0])
     if not results:
         raise InputError(f"{paths[0]}: is a meter's file; give it as `meter_file` beside a file with requests")
-    return to_record(parse_documents(results, choice), results, meter_file, added or Added())
+    return to_record(parse_documents(results, choice), results, meter_file, added or AddedFacts())
 
 
-def _of_package(package: PowerPackage, choice: Choice, added: Added) -> RunRecord:
+def _of_package(package: PowerPackage, choice: Choice, added: AddedFacts) -> RunRecord:
     """The record of a benchmark whose power srt-slurm kept; joules only where the package may be trusted."""
     recording = parse_documents([package.result], replace(choice, part=None))
     recording = replace(recording, warnings=(*package.warnings, *recording.warnings))

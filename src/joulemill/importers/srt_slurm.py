@@ -127,7 +127,7 @@ def _result(folder: Path, window: Part) -> Document:
     roots = [folder, *list(folder.resolve().parents)[:MOST_UP]]
     file = next((root / stated for root in roots if (root / stated).is_file()), None)
     if file is None:
-        raise InputError(f"{part.where}: {stated} does not lie beside the package; keep it in the run's log folder")
+        raise InputError(f"{part.where}: {stated} does not lie next to the package; keep it in the run's log folder")
     return parse_document(file.name, read_bytes(file))
 
 

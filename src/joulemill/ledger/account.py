@@ -36,7 +36,7 @@ from joulemill.ledger.shared_devices import foreign_use
 from joulemill.ledger.summary_account import summary_figures, summary_of
 from joulemill.ledger.tokens import TokenCount, count_tokens
 from joulemill.ledger.trace import Trace, traces
-from joulemill.ledger.unmetered import Holder, PackageHolder, incomplete
+from joulemill.ledger.unmetered import NodeModel, PackageNodeModel, incomplete
 from joulemill.ledger.window import Window, find_window, load_requests, load_shape, steadiness, sub_window_edges_s
 from joulemill.statistics.ratio import LEVEL, ratio_interval
 
@@ -90,7 +90,7 @@ class Account:
     findings: tuple[Finding, ...]
 
 
-def account(record: RunRecord, holder: Holder | None = None, board_w: float | None = None) -> Account:
+def account(record: RunRecord, holder: NodeModel | None = None, board_w: float | None = None) -> Account:
     """Account ``record``.
 
     board_w power limit (TDP) of one device by its data sheet: no sensor of it is believed far beyond
@@ -152,7 +152,7 @@ def account(record: RunRecord, holder: Holder | None = None, board_w: float | No
 
 
 def phase_energy(
-    record: RunRecord, name: str, holder: Holder | None = None, board_w: float | None = None
+    record: RunRecord, name: str, holder: NodeModel | None = None, board_w: float | None = None
 ) -> EnergyResult | None:
     """Joules of the main scope over the last phase called ``name``, cut to the readings; None where nothing meters it.
 
@@ -207,12 +207,12 @@ def expectations(record: RunRecord) -> dict[Scope, int]:
     return counts
 
 
-def _expected(record: RunRecord, holder: Holder | None) -> dict[Scope, int]:
+def _expected(record: RunRecord, holder: NodeModel | None) -> dict[Scope, int]:
     """What the manifest expects; where nothing but CPUs computes, no board, unless the user named one's meter."""
     expected = expectations(record)
     named = {re.split("[:,]", str(m))[0] for m in record.manifest.asked.meters or ()}
     boards = (c for c in record.channels if c.scope is Scope.DEVICE)
-    if isinstance(holder, PackageHolder) and not any(re.split("[:,]", c.meter)[0] in named for c in boards):
+    if isinstance(holder, PackageNodeModel) and not any(re.split("[:,]", c.meter)[0] in named for c in boards):
         expected.setdefault(Scope.DEVICE, 0)
     return expected
 
@@ -363,7 +363,7 @@ def _of_totals(
     record: RunRecord,
     every: Mapping[str, Trace],
     expected: Mapping[Scope, int],
-    holder: Holder | None,
+    holder: NodeModel | None,
     nothing: Account,
 ) -> Account:
     """``nothing``, with what the stated totals of a run without single requests and its meters tell."""

@@ -29,7 +29,7 @@ FEWEST_OPEN_COUNT = 6
 #: One thread runs the event loop. Waiting for it grows as ρ/(2(1−ρ)) of its service time (M/D/1): at 0.8 it is twofold,
 #: and from there on it runs away.
 CPU_LIMIT_RATIO = 0.8
-#: Share of all CPUs that others may use. llama.cpp's threads meet at spin barriers, so that a neighbour on one core
+#: Share of all CPUs that others may use. llama.cpp's threads meet at spin barriers, so that a neighbor on one core
 #: holds up all the others: a tenth of the machine is already felt.
 OTHERS_LIMIT_RATIO = 0.10
 #: Time that the hypervisor gave to another guest; 2 % is seen on healthy shared hosts (assumed).

@@ -41,7 +41,7 @@ class Outage:
         lasted = f"{self.end_s - self.start_s:.0f} s from {self.start_s:.0f} s of the load on"
         until = ", until its end" if self.whole else ""
         return {
-            "restarted": f"it was restarted before {self.end_s:.0f} s of the load: its counters began anew",
+            "restarted": f"it was restarted before {self.end_s:.0f} s of the load: its counters were reset",
             "unreachable": f"its metrics did not answer for {lasted}{until}",
             "silent": f"no token came from it for {lasted}{until}",
         }[self.kind]

@@ -35,7 +35,7 @@ OUT_OF_LINE_READS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
+class EnergyGap:
     """A stretch of time in which the channel's energy is not known, and why."""
 
     start_s: float
@@ -49,7 +49,7 @@ class Line:
 
     total_j: Array
     dropped: NDArray[np.bool_]
-    broken: tuple[Broken, ...]
+    broken: tuple[EnergyGap, ...]
     findings: tuple[Finding, ...]
 
 
@@ -85,7 +85,7 @@ def _mended(channel: Channel, t: Array, v: Array, most_j: Array, dropped: NDArra
     rising = (delta > 0.0) & (delta <= most_j)
     largest_w = float((delta[rising] / np.diff(t)[rising]).max()) if rising.any() else math.inf
     rises = [0.0]
-    broken: list[Broken] = []
+    broken: list[EnergyGap] = []
     findings: list[Finding] = []
     last, i = 0, 1
     while i < len(v):
@@ -99,7 +99,7 @@ def _mended(channel: Channel, t: Array, v: Array, most_j: Array, dropped: NDArra
                 continue
             wrap = _wrapped_j(channel, rise, float(t[i] - t[last]), largest_w)
             if wrap is None:
-                broken.append(Broken(float(t[last]), float(t[i]), _break(channel, rise, float(t[i] - t[last]))))
+                broken.append(EnergyGap(float(t[last]), float(t[i]), _break(channel, rise, float(t[i] - t[last]))))
                 rise = 0.0
             else:
                 findings.append(Finding(Reason.WRAPPED, channel.id, "the counter wrapped; handled"))
@@ -139,7 +139,9 @@ def _break(channel: Channel, rise: float, dt_s: float) -> Finding:
     return Finding(Reason.JUMPED, channel.id, detail, fatal=True)
 
 
-def standstills(channel: Channel, t_s: Array, knot_s: Array, segment_w: Array, period_s: float) -> tuple[Broken, ...]:
+def standstills(
+    channel: Channel, t_s: Array, knot_s: Array, segment_w: Array, period_s: float
+) -> tuple[EnergyGap, ...]:
     """A counter that stopped (or had not started) counting: refused from its last step on.
 
     Treads between two steps are no fault: the next step tells what was used meanwhile. Where it tells of far less than
@@ -149,10 +151,10 @@ def standstills(channel: Channel, t_s: Array, knot_s: Array, segment_w: Array, p
     forgotten = long & (segment_w < FORGOTTEN_RATIO * (segment_w[~long].min() if (~long).any() else 0.0))
     lost = [(float(knot_s[i]), float(knot_s[i + 1])) for i in np.flatnonzero(forgotten)]
     usual = max(period_s, float(np.median(np.diff(knot_s))))
-    stretches: list[Broken] = []
+    stretches: list[EnergyGap] = []
     for start, end in ((float(t_s[0]), float(knot_s[0])), *lost, (float(knot_s[-1]), float(t_s[-1]))):
         reads = int(np.count_nonzero((t_s >= start) & (t_s <= end)))
         if reads > STALE_READS and end - start > STALE_PERIODS * usual:
             detail = f"unchanged for {end - start:.3g} s and {reads} reads where it usually changes every {usual:.3g} s"
-            stretches.append(Broken(start, end, Finding(Reason.STALE, channel.id, detail, fatal=True)))
+            stretches.append(EnergyGap(start, end, Finding(Reason.STALE, channel.id, detail, fatal=True)))
     return tuple(stretches)

@@ -109,7 +109,7 @@ def _hidden_wraps(trace: Trace, start_s: float, end_s: float) -> list[Finding]:
     if not inside.any() or dt[inside].max() * trace.segment_w.max() < trace.channel.max_range:
         return []
     limit = trace.channel.max_range / float(trace.segment_w.max())
-    detail = f"between two reads the counter could go round unseen; read it more often than every {limit:.3g} s"
+    detail = f"between two reads the counter could wrap around unnoticed; read it more often than every {limit:.3g} s"
     return [Finding(Reason.WRAP_AMBIGUOUS, trace.channel.id, detail, fatal=True)]
 
 
@@ -117,7 +117,7 @@ def _resolution(trace: Trace, duration_s: float, least_periods: float) -> list[F
     if trace.period_s <= 0.0 or duration_s >= GOOD_PERIODS * trace.period_s:
         return []
     need = GOOD_PERIODS * trace.period_s
-    detail = f"updates every {trace.period_s:.3g} s, the window has {duration_s:.3g} s; {need:.3g} s would do"
+    detail = f"updates every {trace.period_s:.3g} s, the window has {duration_s:.3g} s; {need:.3g} s would suffice"
     if duration_s < least_periods * trace.period_s:
         return [Finding(Reason.WINDOW_TOO_SHORT, trace.channel.id, detail, fatal=True)]
     return [Finding(Reason.COARSE, trace.channel.id, detail)]

@@ -33,7 +33,7 @@ BURST_RATIO = 0.2
 
 
 class Identity(StrEnum):
-    """How a device is told apart from its neighbours, best first."""
+    """How a device is told apart from its neighbors, best first."""
 
     UUID = "uuid"
     PCI = "pci"

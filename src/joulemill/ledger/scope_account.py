@@ -17,7 +17,7 @@ from joulemill.ledger.plausibility import dead_sensor
 from joulemill.ledger.record import Phase, Scope
 from joulemill.ledger.scopes import Composition, compose, scope_energy
 from joulemill.ledger.trace import Trace
-from joulemill.ledger.unmetered import Holder, completed, incomplete
+from joulemill.ledger.unmetered import NodeModel, completed, incomplete
 from joulemill.statistics.ratio import FEWEST, LEVEL, ratio_interval
 
 
@@ -75,7 +75,7 @@ def scope_accounts(
     output_tok: Array,
     idle: Phase | None,
     *,
-    holder: Holder | None = None,
+    holder: NodeModel | None = None,
     doubt: Doubt = NO_DOUBT,
 ) -> dict[Scope, ScopeAccount]:
     """The account of every scope over [edges_s[0], edges_s[-1]], with ``output_tok`` [k] of its sub-windows.
@@ -95,7 +95,7 @@ def scope_accounts(
         )
     refusals = {i: tuple(f for f in r.findings if f.fatal) for i, r in results.items() if r.energy_j is None}
     composed = compose((t.channel for t in all_traces.values()), refusals, expected)
-    setting = _Given(all_traces, edges_s, output_tok, holder, doubt)
+    setting = _ScopeInputs(all_traces, edges_s, output_tok, holder, doubt)
     return {s: _account(c, setting, results, idles) for s, c in composed.items()}
 
 
@@ -149,13 +149,13 @@ def _off_ratio(trace: Trace, result: EnergyResult) -> float:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Given:
+class _ScopeInputs:
     """What every scope's account starts from."""
 
     traces: Mapping[str, Trace]
     edges_s: Array
     output_tok: Array
-    holder: Holder | None
+    holder: NodeModel | None
     doubt: Doubt
 
 
@@ -170,7 +170,7 @@ def _idle_result(trace: Trace, idle: Phase | None) -> EnergyResult | None:
 
 def _account(
     composition: Composition,
-    setting: _Given,
+    setting: _ScopeInputs,
     results: Mapping[str, EnergyResult],
     idles: Mapping[str, EnergyResult | None],
 ) -> ScopeAccount:
@@ -209,7 +209,7 @@ def _account(
 def _whole(
     total: EnergyResult,
     composition: Composition,
-    setting: _Given,
+    setting: _ScopeInputs,
     results: Mapping[str, EnergyResult | None],
 ) -> EnergyResult:
     """The node of which ``total`` are the metered parts."""
@@ -258,7 +258,7 @@ def _idle_power(idle: EnergyResult | None) -> Figure:
 
 
 def _token_figures(
-    window: EnergyResult, idle: EnergyResult | None, joules: Array, setting: _Given
+    window: EnergyResult, idle: EnergyResult | None, joules: Array, setting: _ScopeInputs
 ) -> tuple[Figure, Figure]:
     """J/tok, and J/tok above idle."""
     output_tok, doubt = setting.output_tok, setting.doubt

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from joulemill.arrays import Array
 from joulemill.figure import Basis
-from joulemill.ledger.counter import Broken, standstills, unrolled
+from joulemill.ledger.counter import EnergyGap, standstills, unrolled
 from joulemill.ledger.findings import Finding, Reason
 from joulemill.ledger.identity import Identity, identity_of, interleaved
 from joulemill.ledger.plausibility import most_w, numbers, power_limits_w, reading_faults
@@ -64,7 +64,7 @@ class Trace:
     failed_why: tuple[Reason, ...]
     lag_s: float
     period_s: float
-    broken: tuple[Broken, ...]
+    broken: tuple[EnergyGap, ...]
     findings: tuple[Finding, ...]
     examples: Mapping[Reason, str] = field(default_factory=dict)
     limit_w: float | None = None

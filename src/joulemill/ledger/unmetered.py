@@ -34,7 +34,7 @@ class NodeRange:
     high_w: float
 
 
-class Holder(Protocol):
+class NodeModel(Protocol):
     """What holds the metered parts of a node."""
 
     @property
@@ -48,7 +48,7 @@ class Holder(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class DeviceHolder:
+class DeviceNodeModel:
     """A server of the catalog that holds ``count`` devices."""
 
     node: Node
@@ -69,7 +69,7 @@ class DeviceHolder:
 
 
 @dataclass(frozen=True, slots=True)
-class PackageHolder:
+class PackageNodeModel:
     """A machine in which nothing but CPUs computes: packages and memory are an assumed share of it."""
 
     label: str = f"a machine of which they draw {PACKAGE_SHARES[0]:.0%} to {PACKAGE_SHARES[1]:.0%} (assumed)"
@@ -89,7 +89,7 @@ def incomplete(composition: Composition) -> bool:
 
 
 def completed(
-    total: EnergyResult, parts_j: Mapping[Scope, float], coverage: str, holder: Holder | None
+    total: EnergyResult, parts_j: Mapping[Scope, float], coverage: str, holder: NodeModel | None
 ) -> EnergyResult:
     """``total``, the joules of a node's metered parts, as those of the node; refused where the rest is not known.
 

@@ -135,7 +135,7 @@ def _choice(best: Channel, others: Sequence[Channel], refusals: Refusals) -> lis
         findings.append(Finding(Reason.DUPLICATE_CHANNEL, best.scope.value, detail))
     better = [c for c in others if c.id in refusals and _quality(c) < _quality(best)]
     if better and best.id not in refusals:
-        detail = f"{better[0].id} cannot be used, {best.id} stands in"
+        detail = f"{better[0].id} cannot be used, {best.id} replaces it"
         findings.append(Finding(Reason.FELL_BACK, best.scope.value, detail))
     return findings
 

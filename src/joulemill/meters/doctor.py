@@ -59,7 +59,7 @@ class ChannelCheck:
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
+class MissingMeter:
     """What is not metered, why, and the step that would give it."""
 
     what: str
@@ -78,7 +78,7 @@ class DoctorReport:
     duration_s: float
     channels: tuple[ChannelCheck, ...]
     coverage: tuple[str, ...]
-    missing: tuple[Missing, ...]
+    missing: tuple[MissingMeter, ...]
     notices: tuple[str, ...]
     core_ratio: float | None
     clock_step_s: float
@@ -125,7 +125,7 @@ def examine(
         quiet_context.clock.sleep(duration_s)
     hung = sampler.stop()
     step_s = quiet_context.clock.wall() - quiet_context.clock.mono() - drift_s
-    notices += [f"{name} did not answer in time and was left waiting" for name in hung]
+    notices += [f"{name} did not answer in time and was skipped" for name in hung]
     channels = [c for m in meters for c in m.channels()]
     for meter in meters:
         meter.close()
@@ -140,9 +140,9 @@ def examine(
     )
 
 
-def _opened(specs: Sequence[str], context: MeterContext) -> tuple[list[Meter], list[Missing]]:
+def _opened(specs: Sequence[str], context: MeterContext) -> tuple[list[Meter], list[MissingMeter]]:
     meters: list[Meter] = []
-    missing: list[Missing] = []
+    missing: list[MissingMeter] = []
     for spec in specs:
         try:
             meters += open_meters([spec], context)
@@ -154,19 +154,19 @@ def _opened(specs: Sequence[str], context: MeterContext) -> tuple[list[Meter], l
             raise
         except Exception as error:  # a vendor's library in an unforeseen state must not end the examination
             logging.getLogger("joulemill.meters").debug("%s", spec, exc_info=True)
-            missing.append(Missing(spec, f"{type(error).__name__}: {error}", "please report this as a bug"))
+            missing.append(MissingMeter(spec, f"{type(error).__name__}: {error}", "please report this as a bug"))
     return meters, missing
 
 
-def _missing(spec: str, text: str) -> Missing:
+def _missing(spec: str, text: str) -> MissingMeter:
     """An opening's error as what is wrong and what to do: it says one, then ";" or ":", then the other."""
     reason = text.removeprefix(f"`meter` {spec}").lstrip(" :")
     depth = 0
     for i, (character, after) in enumerate(pairwise(reason)):
         depth += (character == "(") - (character == ")")
         if depth == 0 and character in ";:" and after.isspace():
-            return Missing(spec, reason[:i], reason[i + 1 :].strip())
-    return Missing(spec, reason, "see the meter's line in docs/measuring.md")
+            return MissingMeter(spec, reason[:i], reason[i + 1 :].strip())
+    return MissingMeter(spec, reason, "see the meter's line in docs/measuring.md")
 
 
 def _checked(channel: Channel, readings: list[Reading], polled_s: float) -> ChannelCheck:
@@ -215,7 +215,7 @@ def _coverage(channels: Sequence[Channel]) -> tuple[str, ...]:
     return tuple(c.coverage for scope, c in composed.items() if c.channels or scope is Scope.NODE)
 
 
-def _uncovered(channels: Sequence[Channel], context: MeterContext) -> list[Missing]:
+def _uncovered(channels: Sequence[Channel], context: MeterContext) -> list[MissingMeter]:
     """What a full picture of the node still lacks, with how to get it."""
     scopes = {
         c.scope for c in channels if c.quantity in (Quantity.ENERGY, Quantity.POWER) and c.basis.value != "declared"
@@ -224,7 +224,7 @@ def _uncovered(channels: Sequence[Channel], context: MeterContext) -> list[Missi
     gpus = pci_gpus(context)
     if gpus and Scope.DEVICE not in scopes:
         missing.append(
-            Missing(
+            MissingMeter(
                 "GPU boards",
                 f"{gpus} on the PCI bus, none metered",
                 "install the driver; 'nvidia-smi' or 'amd-smi' must work",
@@ -232,10 +232,10 @@ def _uncovered(channels: Sequence[Channel], context: MeterContext) -> list[Missi
         )
     if Scope.NODE not in scopes:
         missing.append(
-            Missing(
+            MissingMeter(
                 "whole node (fans, conversion, memory, network)",
                 "no meter of the node's scope",
-                "--meter redfish:https://BMC, --meter ipmi:BMC, --meter snmp:PDU,pdu=…,outlet=N, or a wall analyser's "
+                "--meter redfish:https://BMC, --meter ipmi:BMC, --meter snmp:PDU,pdu=…,outlet=N, or a wall analyzer's "
                 "file with --meter file:PATH",
             )
         )

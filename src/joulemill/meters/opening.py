@@ -18,7 +18,7 @@ from joulemill.errors import InputError, JoulemillError, MachineError
 from joulemill.formats.toml_text import load_toml
 from joulemill.ledger.record import Channel, Quantity, Scope
 from joulemill.meters.meter import Meter, MeterContext, Spec, parse_spec
-from joulemill.meters.side_by_side import OPENING_S, Late, folded, together
+from joulemill.meters.side_by_side import OPENING_S, JobTimeoutError, folded, together
 from joulemill.suggestions import meant, nearest
 
 #: Each family's module; it has ``open_meter(spec, context)`` and is imported when used.
@@ -99,7 +99,7 @@ class _Opening:
 
 
 def _failure(spec: Spec, error: Exception, bound_s: float) -> MachineError:
-    if isinstance(error, Late):
+    if isinstance(error, JobTimeoutError):
         return MachineError(
             f"`meter` {spec.text} did not open within {bound_s:g} s; is it there, and can it be reached?"
         )
@@ -205,7 +205,7 @@ def _without_sensor(context: MeterContext) -> str:
     if context.server_pid is not None and context.server_embedded:
         return "so joules come from a power model with a wide interval and are labelled modelled"
     # What accelerators another server uses is not known: a model of this CPU would be a guess.
-    return "so joules stay unknown; state a power model with --meter declared:idle=…W,busy=…W if one would do"
+    return "so joules stay unknown; state a power model with --meter declared:idle=…W,busy=…W if an estimate suffices"
 
 
 def pci_gpus(context: MeterContext) -> str:

@@ -24,7 +24,7 @@ Key = TypeVar("Key", bound=Hashable)
 Result = TypeVar("Result")
 
 
-class Late(Exception):
+class JobTimeoutError(Exception):
     """A job did not end in time."""
 
 
@@ -48,7 +48,7 @@ class _OpeningJob(Generic[Result]):
         """End the waiting. False where it has just ended by itself."""
         with self._lock:
             if self.outcome is None:
-                self.outcome = Late()
+                self.outcome = JobTimeoutError()
                 return True
         return False
 
@@ -74,7 +74,7 @@ def together(
     too_late: Callable[[Result], None],
     at_once: int = AT_ONCE,
 ) -> dict[Key, Result | Exception]:
-    """The result of each of ``jobs``, or what it raised; :class:`Late` where it took more than ``bound_s``.
+    """The result of each of ``jobs``, or what it raised; :class:`JobTimeoutError` where it took more than ``bound_s``.
 
     too_late  takes a result that came after all, to let go of it
     """
@@ -90,7 +90,7 @@ def together(
                 running[key].start(bound_s)
             for key in _over(running, ended):
                 outcome = running.pop(key).outcome
-                outcomes[key] = Late() if outcome is None else outcome
+                outcomes[key] = JobTimeoutError() if outcome is None else outcome
     finally:
         for job in running.values():
             job.give_up()

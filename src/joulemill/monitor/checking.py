@@ -24,7 +24,7 @@ from joulemill.monitor.config import DiscoverConfig, MonitorConfig, StoreConfig,
 from joulemill.monitor.config_checks import page_of
 from joulemill.monitor.discovery.documents import discovered
 from joulemill.monitor.discovery.prometheus_store import StoreReader
-from joulemill.monitor.opening import AT_ONCE, Opened, check_owners, close_all, open_targets
+from joulemill.monitor.opening import AT_ONCE, OpenedMeters, check_owners, close_all, open_targets
 from joulemill.servers.boundary import reason_of
 from joulemill.servers.metrics import look
 
@@ -48,7 +48,7 @@ def _meters(config: MonitorConfig) -> Iterator[str]:
         yield from (f"target {target.name!r}: {why}" for why in reasons)
 
 
-def _unread(target: TargetConfig, opened: Opened) -> list[str]:
+def _unread(target: TargetConfig, opened: OpenedMeters) -> list[str]:
     """Why what one reading of its meters shows could not be summed, by the ledger's rule."""
     channels = [c for m in opened.meters for c in m.channels() if c.quantity in (Quantity.ENERGY, Quantity.POWER)]
     failed: dict[str, tuple[Finding, ...]] = {}
@@ -98,7 +98,7 @@ async def _store(asked: StoreConfig, session: aiohttp.ClientSession) -> list[str
         scraped = await StoreReader(asked).read(session, time.time())
     except JoulemillError as fault:
         return [f"[store] {fault}"]
-    return [] if scraped else [f"[store] {asked.url}: has no series of a server that we know (match: {asked.match!r})"]
+    return [] if scraped else [f"[store] {asked.url}: has no series of a known server (match: {asked.match!r})"]
 
 
 async def _page(target: TargetConfig, session: aiohttp.ClientSession, timeout_s: float) -> str | None:

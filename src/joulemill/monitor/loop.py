@@ -23,18 +23,18 @@ from joulemill.meters.closing import let_go
 from joulemill.monitor.accounting.energy import KEPT_INTERVALS, TargetMeters
 from joulemill.monitor.accounting.nodes import Nodes, chassis_of, node_key
 from joulemill.monitor.accounting.pue import at_site, used_pue
-from joulemill.monitor.accounting.site import CLOSE_S, KEPT_STRETCHES, Facilities, Facility, site_meters
+from joulemill.monitor.accounting.site import CLOSE_S, KEPT_STRETCHES, MeteredSites, SiteMeters, site_meters
 from joulemill.monitor.accounting.totals import believable, believable_stretch
 from joulemill.monitor.advice.alert_times import AlertTimes
 from joulemill.monitor.advice.alerts import alerts
 from joulemill.monitor.config import MonitorConfig, TargetConfig
 from joulemill.monitor.config_checks import page_of
 from joulemill.monitor.discovery.documents import discovered
-from joulemill.monitor.discovery.prometheus_store import Scraped, StoreReader, target_of
-from joulemill.monitor.opening import RETRY_S, Opened, check_owners, close_all, open_targets
+from joulemill.monitor.discovery.prometheus_store import StoreReader, StoreTarget, target_of
+from joulemill.monitor.opening import RETRY_S, OpenedMeters, check_owners, close_all, open_targets
 from joulemill.monitor.snapshot import Interval, SiteStretch, Snapshot, StoredSite, StoredTotals
 from joulemill.monitor.steps import IntervalSink, WatchPlan, beside, health_of, stopped, unless_stopped
-from joulemill.monitor.target import Watched
+from joulemill.monitor.target import WatchedTarget
 from joulemill.servers.boundary import from_source, reason_of
 
 _LOG = logging.getLogger("joulemill.monitor")
@@ -63,13 +63,13 @@ class Monitor:
         self._config, self._history = config, history
         self._before = dict(restored or {})
         self._left_s: dict[str, float] = {}
-        self._watched: dict[str, Watched] = {}
-        self._facilities = Facilities(restored_sites)
+        self._watched: dict[str, WatchedTarget] = {}
+        self._facilities = MeteredSites(restored_sites)
         self._found: dict[int, list[TargetConfig]] = {}
         self._listeners: set[asyncio.Queue[Snapshot]] = set()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._holding = Nodes()
-        self._start: Callable[[Watched, float], asyncio.Task[None]] | None = None
+        self._start: Callable[[WatchedTarget, float], asyncio.Task[None]] | None = None
         self._faults: dict[str, str] = {}
         self._taking = asyncio.Lock()
         self._alert_times = AlertTimes()
@@ -100,7 +100,7 @@ class Monitor:
         kept = {n: w for n, w in self._watched.items() if wanted.get(n) == w.config and sites[w.config.site] == w.site}
         return WatchPlan(wanted, sites, kept)
 
-    def _opened(self, config: MonitorConfig, plan: WatchPlan) -> tuple[dict[str, Facility], dict[str, Opened]]:
+    def _opened(self, config: MonitorConfig, plan: WatchPlan) -> tuple[dict[str, SiteMeters], dict[str, OpenedMeters]]:
         """The meters that a plan needs; may take a while. Raises InputError, and opens none."""
         metered = self._facilities.opened(config)
         try:
@@ -109,13 +109,13 @@ class Monitor:
             self._facilities.give_up(metered)
             raise
 
-    def _go_on(self, plan: WatchPlan, metered: dict[str, Facility], results: Mapping[str, Opened]) -> None:
+    def _go_on(self, plan: WatchPlan, metered: dict[str, SiteMeters], results: Mapping[str, OpenedMeters]) -> None:
         """Watch what is planned and nothing else; those that are watched as they stand go on. All or none."""
-        fresh: dict[str, Watched] = {}
+        fresh: dict[str, WatchedTarget] = {}
         try:
             for name, result in results.items():
                 target = plan.wanted[name]
-                fresh[name] = Watched(target, self._meters(target, result), plan.sites[target.site])
+                fresh[name] = WatchedTarget(target, self._meters(target, result), plan.sites[target.site])
             owners = {f"target {n!r}": w.meters.opened for n, w in (*plan.kept.items(), *fresh.items())}
             check_owners(owners | {f"site {n!r}": f.meters.opened for n, f in metered.items()})
         except BaseException:
@@ -144,7 +144,7 @@ class Monitor:
                 self._config = before
                 raise
 
-    def _meters(self, target: TargetConfig, opened: Opened) -> TargetMeters:
+    def _meters(self, target: TargetConfig, opened: OpenedMeters) -> TargetMeters:
         kept_s = max(KEPT_INTERVALS * self._config.period_s, KEPT_STRETCHES * self._config.site_period_s) + 10
         expected = None if target.devices_count is None else {Scope.DEVICE: target.devices_count}
         key = node_key(target.node, target.meters, target.name)
@@ -172,7 +172,7 @@ class Monitor:
                     meters.start()
         return RETRY_S
 
-    def _join(self, watched: Watched) -> None:
+    def _join(self, watched: WatchedTarget) -> None:
         target = watched.config
         self._holding.join(node_key(target.node, target.meters, target.name), target.name, watched.meters)
 
@@ -189,7 +189,7 @@ class Monitor:
             while len(known) > MOST_REMEMBERED:
                 known.pop(next(iter(known)))
 
-    def _begin(self, fresh: Collection[Watched]) -> None:
+    def _begin(self, fresh: Collection[WatchedTarget]) -> None:
         if self._start is None:
             return
         for i, watched in enumerate(fresh):
@@ -327,10 +327,10 @@ class Monitor:
                 self._record_site(facility, await asyncio.to_thread(facility.next, time.monotonic(), nodes))
         return max(self._config.meter_period_s, self._config.site_period_s / 30)
 
-    def _nodes(self, facility: Facility) -> dict[str, TargetMeters]:
+    def _nodes(self, facility: SiteMeters) -> dict[str, TargetMeters]:
         return {n: w.meters for n, w in self._watched.items() if w.config.site == facility.config.name}
 
-    def _record_site(self, facility: Facility, stretch: SiteStretch | None) -> None:
+    def _record_site(self, facility: SiteMeters, stretch: SiteStretch | None) -> None:
         if stretch is None:
             return
         stretch = believable_stretch(stretch)
@@ -365,7 +365,7 @@ class Monitor:
                 self._step(watched, lambda w=watched, s=scrape: w.stored(s))  # type: ignore[misc]
         return 0.0 if scraped and reader.behind(time.time()) else self._config.period_s
 
-    async def _name_new(self, scraped: Sequence[Scraped], reader: StoreReader) -> None:
+    async def _name_new(self, scraped: Sequence[StoreTarget], reader: StoreReader) -> None:
         fresh = [target_of(f, reader.asked) for f in scraped if f.instance not in self._watched]
         if fresh:
             await self._take(lambda: [*(w.config for w in self._watched.values()), *fresh])
@@ -374,7 +374,7 @@ class Monitor:
 
     async def _watch(
         self,
-        watched: Watched,
+        watched: WatchedTarget,
         session: aiohttp.ClientSession,
         in_flight: asyncio.Semaphore,
         offset_s: float,
@@ -399,7 +399,7 @@ class Monitor:
                 await asyncio.sleep(0)
             due_s = max(due_s + self._wait_s(watched.failures), time.monotonic())
 
-    def _step(self, watched: Watched, work: Callable[[], Sequence[Interval]]) -> None:
+    def _step(self, watched: WatchedTarget, work: Callable[[], Sequence[Interval]]) -> None:
         """Account one look; whatever is raised is this target's failure: its time since is a gap."""
         try:
             intervals = work()
@@ -409,7 +409,7 @@ class Monitor:
         with self._apart(watched.config.name):
             self._record(watched, intervals)
 
-    def _record(self, watched: Watched, intervals: Sequence[Interval]) -> None:
+    def _record(self, watched: WatchedTarget, intervals: Sequence[Interval]) -> None:
         ratio = used_pue(watched.site, self._facilities.pue(watched.site.site, time.monotonic()))
         believed = [at_site(believable(i), ratio) for i in intervals]
         for interval in believed:

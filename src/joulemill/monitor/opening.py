@@ -34,7 +34,7 @@ _ADDRESS = re.compile(r"[\w.-]+(?::\d+)?(?=\W)")
 
 
 @dataclass(slots=True)
-class Opened:
+class OpenedMeters:
     """What came of one target's SPECs: its meters, or for each SPEC why it has none; and what was noticed."""
 
     meters: list[Meter] = field(default_factory=list)
@@ -84,7 +84,7 @@ def open_within(specs: Sequence[str], context: MeterContext) -> list[Meter]:
     return _TargetOpening(specs, context).meters(time.monotonic() + OPEN_S)
 
 
-def _opened(target: TargetConfig, result: Opened, opening: _TargetOpening, until_s: float) -> None:
+def _opened(target: TargetConfig, result: OpenedMeters, opening: _TargetOpening, until_s: float) -> None:
     """Every meter of ``target`` or none of them: a part of its meters would pass for all of it."""
     try:
         result.meters = opening.meters(until_s)
@@ -94,10 +94,10 @@ def _opened(target: TargetConfig, result: Opened, opening: _TargetOpening, until
         result.dead = [(text, str(fault)) for text in target.meters]
 
 
-def open_targets(targets: Collection[TargetConfig]) -> dict[str, Opened]:
+def open_targets(targets: Collection[TargetConfig]) -> dict[str, OpenedMeters]:
     """The meters of ``targets`` by name. Raises InputError for a SPEC that cannot be, and then opens none."""
     metered = [t for t in targets if t.meters]
-    results = {t.name: Opened() for t in targets}
+    results = {t.name: OpenedMeters() for t in targets}
     for first in range(0, len(metered), AT_ONCE):
         part = metered[first : first + AT_ONCE]
         openings = [_TargetOpening(t.meters, _context(t, results[t.name])) for t in part]
@@ -113,7 +113,7 @@ def open_targets(targets: Collection[TargetConfig]) -> dict[str, Opened]:
     return results
 
 
-def _context(target: TargetConfig, result: Opened) -> MeterContext:
+def _context(target: TargetConfig, result: OpenedMeters) -> MeterContext:
     return MeterContext(server_here=target.here, server_pid=target.server_pid, notice=result.notices.append)
 
 
@@ -123,13 +123,13 @@ def close_meters(meters: Iterable[Meter]) -> None:
         closed(meter)
 
 
-def close_all(results: Iterable[Opened]) -> None:
+def close_all(results: Iterable[OpenedMeters]) -> None:
     """Let go of what was opened."""
     for result in results:
         close_meters(result.meters)
 
 
-def folded(results: Mapping[str, Opened]) -> list[str]:
+def folded(results: Mapping[str, OpenedMeters]) -> list[str]:
     """What was noticed, and what is dead, each once with the names of the targets that it is about."""
     alike: dict[str, tuple[str, list[str]]] = {}
     for name, result in results.items():

@@ -218,7 +218,7 @@ class SiteState:
 
 
 @dataclass(frozen=True, slots=True)
-class KeptState:
+class HistoryState:
     """How the history is kept: ``error`` what keeps it from taking intervals, None while it takes them.
 
     ``lost_count``  pushed out while it took none;  ``refused_count``  that could not be kept, of which ``refused`` is
@@ -246,7 +246,7 @@ class Snapshot:
     config_error: str | None = None
     history_error: str | None = None
     metered: tuple[SiteState, ...] = ()
-    kept: KeptState | None = None
+    kept: HistoryState | None = None
     alert_since_s: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
     def site_state(self, site: str) -> SiteState | None:

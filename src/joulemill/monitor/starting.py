@@ -16,7 +16,7 @@ from joulemill.monitor.snapshot import NOT_YET, MeterHealth, Snapshot, TargetSta
 LOOK_S = 0.2
 
 
-class Starting:
+class StartingMonitor:
     """Snapshots of ``config``'s targets until the monitor that ``make`` makes is there, then of that."""
 
     def __init__(self, config: MonitorConfig, make: Callable[[], Monitor]) -> None:

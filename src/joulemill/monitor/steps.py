@@ -12,8 +12,8 @@ from typing import Any, Protocol, TypeVar
 
 from joulemill.monitor.accounting.energy import TargetMeters
 from joulemill.monitor.config import TargetConfig
-from joulemill.monitor.snapshot import Interval, KeptState, MeterHealth, SiteFacts, SiteStretch, TargetFacts
-from joulemill.monitor.target import Watched
+from joulemill.monitor.snapshot import HistoryState, Interval, MeterHealth, SiteFacts, SiteStretch, TargetFacts
+from joulemill.monitor.target import WatchedTarget
 from joulemill.servers.boundary import reason_of
 
 T = TypeVar("T")
@@ -23,7 +23,7 @@ _LOG = logging.getLogger("joulemill.monitor")
 class IntervalSink(Protocol):
     """Where intervals are kept: takes them without delay."""
 
-    def state(self) -> KeptState:
+    def state(self) -> HistoryState:
         """How that goes."""
 
     def append(self, intervals: Sequence[Interval], facts: Mapping[str, TargetFacts]) -> None:
@@ -39,7 +39,7 @@ class WatchPlan:
 
     wanted: Mapping[str, TargetConfig]
     sites: Mapping[str, SiteFacts]
-    kept: Mapping[str, Watched]
+    kept: Mapping[str, WatchedTarget]
 
     def fresh(self) -> list[TargetConfig]:
         """Those that are new, or stand otherwise than before."""

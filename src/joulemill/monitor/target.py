@@ -43,14 +43,14 @@ from joulemill.servers.metrics import Scrape, canonical, look
 GAP_SPACINGS = 3.5
 #: Predictions are made one at a time, so that they leave the processor to the scrapes.
 _PREDICTING = ThreadPoolExecutor(1, thread_name_prefix="joulemill predict")
-RESTARTED = "a counter began anew: what it shows since is counted"
+RESTARTED = "a counter was reset: tokens since the reset are counted"
 FIRST = "no scrape before to compare with"
 ENDED = "the monitor was ended before this interval was summed"
 OTHER_SERVER = "the page is of another process than before: one address for several servers"
 
 
 @dataclass(frozen=True, slots=True)
-class Pages:
+class PageDelta:
     """What a page told beside its values: a counter began anew, it is of the same servers, output tokens by route,
     and buckets of latencies.
     """
@@ -61,7 +61,7 @@ class Pages:
     buckets: Mapping[str, Buckets] = field(default_factory=dict)
 
 
-class Watched:
+class WatchedTarget:
     """One target as the loop goes. ``until_s``: from then on (monotonic) nothing that takes long is begun."""
 
     def __init__(self, config: TargetConfig, meters: TargetMeters, site: SiteFacts) -> None:
@@ -77,7 +77,7 @@ class Watched:
         self.until_s = math.inf
         self._spacing_s = math.inf
         self._series: CounterSeries | None = None
-        self._fresh = self._told = Pages()
+        self._fresh = self._told = PageDelta()
         self._waiting: deque[tuple[Interval, float, float]] = deque()
 
     def resume(self, stored: StoredTotals | None, left_mono_s: float | None = None) -> None:
@@ -111,7 +111,7 @@ class Watched:
 
     def failed(self, reason: str) -> ServerSample:
         """A look that raised ``reason``: none at all."""
-        self._fresh = Pages()
+        self._fresh = PageDelta()
         return ServerSample(time.monotonic(), time.time(), {}, reason)
 
     def gave_up(self, reason: str) -> list[Interval]:
@@ -119,14 +119,14 @@ class Watched:
         sample = self.failed(reason)
         since_s = self.since_mono_s
         self._waiting.clear()
-        self._series, self._told, self.before = None, Pages(), None
+        self._series, self._told, self.before = None, PageDelta(), None
         self.reason, self.since_mono_s, self.failures = reason, sample.t_mono_s, self.failures + 1
         return [gap(self.config.name, since_s, sample)] if sample.t_mono_s > since_s else []
 
     def followed(self, scrape: Scrape) -> ServerSample:
         """``seen`` with counters that never fall; what else it told is kept until it is accounted."""
         sample = scrape.sample
-        self._fresh = Pages()
+        self._fresh = PageDelta()
         if sample.error is not None or scrape.page is None or scrape.dialect is None:
             return sample
         if self._series is None or self.dialect is not scrape.dialect:
@@ -135,7 +135,7 @@ class Watched:
         label = self.config.route_label
         routes = by_route(unrolled.page, scrape.dialect, label) if label else {}
         of_latency = {what: buckets(unrolled.page, scrape.dialect, what) for what in LATENCIES}
-        self._fresh = Pages(unrolled.restarted, unrolled.comparable, routes, of_latency)
+        self._fresh = PageDelta(unrolled.restarted, unrolled.comparable, routes, of_latency)
         return replace(sample, values=canonical(unrolled.page, scrape.dialect))
 
     def stored(self, scrape: Scrape) -> list[Interval]:
@@ -243,6 +243,6 @@ class Watched:
         return replace(interval, reason=FIRST if before is None else OTHER_SERVER)
 
 
-def _latency(before: Pages, after: Pages) -> dict[str, HistogramPercentiles]:
+def _latency(before: PageDelta, after: PageDelta) -> dict[str, HistogramPercentiles]:
     percentiles_of = {w: percentiles(before.buckets.get(w, {}), after.buckets.get(w, {})) for w in LATENCIES}
     return {what: p for what, p in percentiles_of.items() if p is not None}

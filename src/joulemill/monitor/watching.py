@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from joulemill.errors import InputError, JoulemillError
 from joulemill.monitor.config import MonitorConfig
 from joulemill.monitor.config_checks import notices
-from joulemill.monitor.history.writer import Keeper
+from joulemill.monitor.history.writer import HistoryWriter
 from joulemill.monitor.loop import Monitor
 from joulemill.monitor.snapshot import Snapshot
-from joulemill.monitor.starting import Starting
+from joulemill.monitor.starting import StartingMonitor
 from joulemill.servers.boundary import reason_of
 
 if TYPE_CHECKING:
@@ -70,10 +70,10 @@ def watch(config: MonitorConfig, options: WatchOptions, again: Callable[[], Moni
         if options.store is not None:
             history = _history(options.store, options)
             ending.callback(history.close)
-            keeper = Keeper(history)
+            keeper = HistoryWriter(history)
             ending.callback(keeper.close)
         stored_totals = (history.totals(), history.site_totals()) if history else (None, None)
-        source = Starting(config, lambda: Monitor(config, keeper, *stored_totals))
+        source = StartingMonitor(config, lambda: Monitor(config, keeper, *stored_totals))
         if options.otlp:
             ending.callback(_exported(source, config.period_s))
         app = None if page is None else _app(source, history, options.token)
@@ -113,7 +113,7 @@ def _address(options: WatchOptions) -> tuple[str, int] | None:
     return host, port
 
 
-def _exported(monitor: Starting, period_s: float) -> Callable[[], None]:
+def _exported(monitor: StartingMonitor, period_s: float) -> Callable[[], None]:
     """Export by OTLP from now on; what is returned ends it."""
     from joulemill.monitor.extra import needed
     from joulemill.monitor.web.otlp import exporter, start
@@ -130,7 +130,7 @@ def _history(store: Path, options: WatchOptions) -> History:
     )
 
 
-def _app(monitor: Starting, history: History | None, token: str | None) -> Any:
+def _app(monitor: StartingMonitor, history: History | None, token: str | None) -> Any:
     from joulemill.monitor.web.app import create_app
 
     def levers(name: str) -> dict[str, Any]:
@@ -150,7 +150,7 @@ async def _reload(
         tell("configuration read again")
     except Exception as fault:
         monitor.fault("configuration", reason_of(fault))
-        tell(f"{reason_of(fault)}; the configuration before it stands")
+        tell(f"{reason_of(fault)}; the previous configuration stays in use")
 
 
 def _on_hangup(loop: asyncio.AbstractEventLoop, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -166,7 +166,7 @@ def _on_hangup(loop: asyncio.AbstractEventLoop, work: Callable[[], Coroutine[Any
 
 
 async def _watch(
-    source: Starting,
+    source: StartingMonitor,
     options: WatchOptions,
     served: tuple[Any, socket.socket | None],
     again: Callable[[], MonitorConfig] | None,
@@ -193,7 +193,7 @@ async def _watch(
 
 
 @contextmanager
-def _ended_by_signals(loop: asyncio.AbstractEventLoop, stop: asyncio.Event, source: Starting) -> Iterator[None]:
+def _ended_by_signals(loop: asyncio.AbstractEventLoop, stop: asyncio.Event, source: StartingMonitor) -> Iterator[None]:
     """SIGINT and SIGTERM set ``stop``, where this is the main thread.
 
     Not by the loop's own handlers: those wait for its turn, which on a busy machine is long.
@@ -215,7 +215,7 @@ def _ended_by_signals(loop: asyncio.AbstractEventLoop, stop: asyncio.Event, sour
 
 
 async def _monitored(
-    source: Starting,
+    source: StartingMonitor,
     options: WatchOptions,
     stop: asyncio.Event,
     again: Callable[[], MonitorConfig] | None,

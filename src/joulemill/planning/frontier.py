@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from joulemill.planning.building import FleetProgram, fleet_program
 from joulemill.planning.problem import FacilityLimits, FleetProblem
-from joulemill.planning.program import KILO, LimitRow, Solved, Solver
+from joulemill.planning.program import KILO, LimitRow, Solver, SolverResult
 from joulemill.planning.solving import Goal, cost_of
 
 #: Limits that are scaled together.
@@ -69,7 +69,9 @@ def _it_power_w(site: FacilityLimits) -> float:
     return max(min(stated, default=0.0), 0.0)
 
 
-def _point(fleet: FleetProgram, answer: Solved, limits: Sequence[LimitRow], at: tuple[float, float]) -> FrontierPoint:
+def _point(
+    fleet: FleetProgram, answer: SolverResult, limits: Sequence[LimitRow], at: tuple[float, float]
+) -> FrontierPoint:
     share, stated_w = at
     limit_w = share * stated_w
     if not answer.optimal:

@@ -48,7 +48,7 @@ class LinearProgram:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Solved:
+class SolverResult:
     """A solver's answer.
 
     status      optimal, infeasible, unbounded, or stopped (a limit of time, without proof)
@@ -73,7 +73,7 @@ class Solved:
 class Solver(Protocol):
     """Solves programs. One whose matrix is that of the call before starts from its answer."""
 
-    def solve(self, program: LinearProgram) -> Solved:
+    def solve(self, program: LinearProgram) -> SolverResult:
         """The optimum."""
 
     def ranges(self, rows: Sequence[int]) -> Sequence[tuple[float | None, float | None]]:

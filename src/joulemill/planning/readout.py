@@ -10,7 +10,7 @@ import numpy as np
 from joulemill.arrays import Array
 from joulemill.planning.building import FleetProgram
 from joulemill.planning.problem import WAITING, Index, OperatingPoints
-from joulemill.planning.program import KILO, Solved
+from joulemill.planning.program import KILO, SolverResult
 
 #: Replicas below this share of their pool's, or below this number, are the solver's dust.
 DUST_RATIO, DUST_COUNT = 1e-4, 1e-6
@@ -86,7 +86,7 @@ class PlanUse:
     rate_tok_s: float
 
 
-def plan_use(fleet: FleetProgram, plan: Solved) -> PlanUse:
+def plan_use(fleet: FleetProgram, plan: SolverResult) -> PlanUse:
     """The plan that the solver's values are."""
     problem, at, values = fleet.problem, fleet.at, plan.values
     share = problem.hour_s / problem.span_s

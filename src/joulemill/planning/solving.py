@@ -15,7 +15,7 @@ import numpy as np
 
 from joulemill.errors import InputError
 from joulemill.planning.building import GOAL_UNITS, FleetProgram
-from joulemill.planning.program import KILO, LinearProgram, Solved, Solver
+from joulemill.planning.program import KILO, LinearProgram, Solver, SolverResult
 
 #: Share by which an earlier goal may be missed for a later one: above a solver's tolerance, below what anyone notices;
 #: with whole numbers, whose tolerance is wider.
@@ -60,9 +60,9 @@ class Optimum:
     """
 
     status: str
-    plan: Solved
+    plan: SolverResult
     priced: LinearProgram
-    prices: Solved
+    prices: SolverResult
     held_whole: bool
     values: Mapping[str, float]
 
@@ -91,7 +91,7 @@ def optimize(fleet: FleetProgram, goals: Sequence[Goal], solver: Solver) -> Opti
     return Optimum(status="optimal", plan=plan, priced=first, prices=prices, held_whole=whole, values=values)
 
 
-def _tightened(fleet: FleetProgram, plan: Solved) -> Solved:
+def _tightened(fleet: FleetProgram, plan: SolverResult) -> SolverResult:
     """The plan with feed power and devices in use as they are: what no goal pays for, a solver may leave higher."""
     if not plan.values.size:
         return plan
@@ -121,14 +121,14 @@ def row_of(program: LinearProgram, row: int) -> np.ndarray:
     return np.asarray(program.matrix.getrow(row).toarray()).ravel()
 
 
-def fixed(program: LinearProgram, plan: Solved) -> LinearProgram:
+def fixed(program: LinearProgram, plan: SolverResult) -> LinearProgram:
     """The program with its whole numbers held where the plan has them, and no longer whole."""
     at = np.flatnonzero(program.whole)
     held = np.round(plan.values[at])
     return replace(program.with_variables(at, held, held), whole=np.zeros_like(program.whole))
 
 
-def _held(fleet: FleetProgram, program: LinearProgram, goal: Goal, plan: Solved) -> LinearProgram:
+def _held(fleet: FleetProgram, program: LinearProgram, goal: Goal, plan: SolverResult) -> LinearProgram:
     """The program in which ``goal`` may not get worse."""
     if len(goal.weights) != 1:
         raise InputError("a weighted goal can only be the last")
@@ -139,5 +139,5 @@ def _held(fleet: FleetProgram, program: LinearProgram, goal: Goal, plan: Solved)
     return program.with_rows([row], low, high)
 
 
-def _activity(fleet: FleetProgram, name: str, plan: Solved) -> float:
+def _activity(fleet: FleetProgram, name: str, plan: SolverResult) -> float:
     return float(row_of(fleet.program, fleet.goal_rows[name]) @ plan.values)

@@ -18,7 +18,7 @@ MOST_FACTOR, MOST_WIDTH = 1e6, 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Calibrated:
+class FittedCoefficients:
     """Coefficients by name; standard errors of the fitted ones' logarithms; half-widths (80 %) by quantity;
     what it came from. ``device``: what it is of; "" in files of before. ``notes``: what was assumed of the runs."""
 
@@ -32,18 +32,18 @@ class Calibrated:
     notes: tuple[str, ...] = ()
 
 
-def save_calibration(path: Path, calibrated: Calibrated) -> None:
+def save_calibration(path: Path, calibrated: FittedCoefficients) -> None:
     """Write as JSON."""
     path.write_text(json.dumps({"schema": SCHEMA, **asdict(calibrated)}, indent=2) + "\n", encoding="utf-8")
 
 
-def load_calibration(path: Path) -> Calibrated:
+def load_calibration(path: Path) -> FittedCoefficients:
     """Read; InputError where it is not a calibration or misses a coefficient."""
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
         if raw.get("schema") != SCHEMA:
             raise InputError(f"{path}: not a calibration file; write one with joulemill calibrate RUN… --out FILE")
-        return Calibrated(
+        return FittedCoefficients(
             coefficients=_coefficients(_numbers(raw["coefficients"], path), str(raw["profile"]), path),
             stderr=_numbers(raw["stderr"], path),
             widths=_numbers(raw["widths"], path, MOST_WIDTH),

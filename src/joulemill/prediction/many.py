@@ -57,7 +57,7 @@ Numbers = Mapping[str, Array]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Compiled:
+class CompiledDeployment:
     """A deployment with all that does not depend on its workload."""
 
     deployment: Deployment
@@ -85,7 +85,7 @@ class Remarks:
     faults: Mapping[str, NDArray[np.bool_]]
 
 
-def compiled(question: PredictionRequest) -> Compiled:
+def compiled(question: PredictionRequest) -> CompiledDeployment:
     """Resolve the names of ``question`` and shard the model. InputError as ``predict`` raises it."""
     deployment, _, profile, _ = resolved(question)
     kind, architecture = kind_of(deployment, profile, question.engine), deployment.architecture
@@ -96,7 +96,7 @@ def compiled(question: PredictionRequest) -> Compiled:
     }
     deployment, used = at_locked_clock(deployment, rates(profile))
     share = shard_of(deployment)
-    return Compiled(
+    return CompiledDeployment(
         deployment=deployment,
         share=share,
         table=shard_table([share]),
@@ -107,7 +107,7 @@ def compiled(question: PredictionRequest) -> Compiled:
 
 
 def predicted(
-    plant: Compiled, numbers: Numbers, figures: Numbers, *, bottleneck: bool
+    plant: CompiledDeployment, numbers: Numbers, figures: Numbers, *, bottleneck: bool
 ) -> Iterator[tuple[slice, Remarks]]:
     """Predict rows, stretch by stretch. ``numbers`` [count] or [1] by the names in ``NUMBERS``; ``figures`` [count] by
     those in ``OUTPUTS`` are filled, with NaN where unknown."""
@@ -118,7 +118,7 @@ def predicted(
         yield rows, _stretch(plant, here, {name: values[rows] for name, values in figures.items()}, bottleneck)
 
 
-def _stretch(plant: Compiled, numbers: Numbers, figures: Numbers, bottleneck: bool) -> Remarks:
+def _stretch(plant: CompiledDeployment, numbers: Numbers, figures: Numbers, bottleneck: bool) -> Remarks:
     count, demand = figures["rate_tok_s"].size, _demand(plant, numbers)
     most = capacity_req(plant.table, demand, mean_context_tok(plant.rates.host, demand)) * plant.ranks
     faults = {text: np.broadcast_to(rows, count) for text, rows in _faults(plant, numbers, demand, most)}
@@ -139,7 +139,7 @@ def _stretch(plant: Compiled, numbers: Numbers, figures: Numbers, bottleneck: bo
     return Remarks(least, faults)
 
 
-def _demand(plant: Compiled, numbers: Numbers) -> Demand:
+def _demand(plant: CompiledDeployment, numbers: Numbers) -> Demand:
     one, none, cap = np.ones(1), np.zeros(1), numbers["power_cap_w"]
     computed_tok = numbers["input_tokens"] * (1.0 - numbers["cached_ratio"])
     budget_tok = numbers["max_num_batched_tokens"]
@@ -158,7 +158,9 @@ def _demand(plant: Compiled, numbers: Numbers) -> Demand:
     )
 
 
-def _faults(plant: Compiled, numbers: Numbers, demand: Demand, most: Array) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+def _faults(
+    plant: CompiledDeployment, numbers: Numbers, demand: Demand, most: Array
+) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     room = plant.table.memory_byte * demand.memory_use_ratio
     drafts = plant.terms.get("draft")
     weight_byte = plant.table.weight_byte + (0.0 if drafts is None else drafts.weight_byte)
@@ -176,7 +178,7 @@ def _faults(plant: Compiled, numbers: Numbers, demand: Demand, most: Array) -> I
         yield f"`power_cap_w` must lie between {least_w:.0f} and {most_w:.0f} W on this device", wrong
 
 
-def _fill(plant: Compiled, steady_state: Steady, figures: Numbers, loads: NDArray[np.intp]) -> None:
+def _fill(plant: CompiledDeployment, steady_state: Steady, figures: Numbers, loads: NDArray[np.intp]) -> None:
     deployment = plant.deployment
     rate, watts = figures["rate_tok_s"], figures["device_power_w"]
     np.multiply(steady_state.rate_tok_s, deployment.parallelism.replicas, out=rate)
@@ -197,14 +199,14 @@ def _blank_tpot(output_tok: Array, figures: Numbers) -> None:
             figures[f"tpot_s{end}"][np.broadcast_to(alone, figures["tpot_s"].shape)] = np.nan
 
 
-def _bound(plant: Compiled, figures: Numbers, name: str, loads: NDArray[np.intp]) -> None:
+def _bound(plant: CompiledDeployment, figures: Numbers, name: str, loads: NDArray[np.intp]) -> None:
     """The interval around a figure; ``loads``: the class of each row's load."""
     factor = np.exp(plant.widths[name])[loads]
     np.multiply(figures[name], 1.0 / factor, out=figures[f"{name}_low"])
     np.multiply(figures[name], factor, out=figures[f"{name}_high"])
 
 
-def _fill_node(plant: Compiled, figures: Numbers, loads: NDArray[np.intp]) -> None:
+def _fill_node(plant: CompiledDeployment, figures: Numbers, loads: NDArray[np.intp]) -> None:
     node, names = plant.deployment.node, ("device_power_w", "device_power_w_low", "device_power_w_high")
     watts = tuple(figures[name] for name in names)
     unknown = ~np.isfinite(watts[0])
@@ -221,4 +223,4 @@ def _fill_node(plant: Compiled, figures: Numbers, loads: NDArray[np.intp]) -> No
     _bound(plant, figures, "node_j_tok", loads)
 
 
-__all__ = ["DEVICE_CEILINGS", "FIGURES", "NUMBERS", "OUTPUTS", "Compiled", "Remarks", "compiled", "predicted"]
+__all__ = ["DEVICE_CEILINGS", "FIGURES", "NUMBERS", "OUTPUTS", "CompiledDeployment", "Remarks", "compiled", "predicted"]

@@ -17,8 +17,8 @@ from joulemill.errors import InputError
 from joulemill.physics.model.architecture import Architecture
 from joulemill.physics.model.precision import BF16, Precision, format_named, uniform
 
-Found = tuple[Architecture, Precision, tuple[str, ...]]
-Resolver = Callable[[str, str, str], Found]
+ResolvedModel = tuple[Architecture, Precision, tuple[str, ...]]
+Resolver = Callable[[str, str, str], ResolvedModel]
 
 #: Families whose 8-bit releases scale by block of 128 × 128.
 BLOCK_SCALED = ("qwen", "deepseek", "minimax", "glm", "kimi", "zai-org", "zhipu")
@@ -28,24 +28,24 @@ def resolver(models: Path | None = None) -> Resolver:
     """A lookup that remembers what it has found; ``models``: directory of config files, searched first."""
 
     @cache
-    def base(name: str) -> Found:
+    def base(name: str) -> ResolvedModel:
         local_model = None if models is None else _in_directory(models, name)
         return local_model or _in_catalog(name)
 
     @cache
-    def resolve(name: str, precision: str, kind: str) -> Found:
+    def resolve(name: str, precision: str, kind: str) -> ResolvedModel:
         architecture, native, notes = base(name)
         return architecture, precision_named(name, architecture, native, precision, kind), notes
 
     return resolve
 
 
-def _in_directory(models: Path, name: str) -> Found | None:
+def _in_directory(models: Path, name: str) -> ResolvedModel | None:
     path = models / (name.replace("/", "--") + ".json")
     return load_config(path) if path.is_file() else None
 
 
-def load_config(path: Path) -> Found:
+def load_config(path: Path) -> ResolvedModel:
     """Architecture and precision of a ``config.json``; InputError where it is none or not understood."""
     try:
         architecture, precision = model_from_config(read_config(path))
@@ -54,7 +54,7 @@ def load_config(path: Path) -> Found:
     return architecture, precision, architecture.approximations
 
 
-def _in_catalog(name: str) -> Found:
+def _in_catalog(name: str) -> ResolvedModel:
     from joulemill.catalog.models import find_model
 
     model = find_model(name)

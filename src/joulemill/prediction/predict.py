@@ -32,7 +32,7 @@ from joulemill.physics.serving.deployment import WIDE_RANKS, Deployment, ExpertT
 from joulemill.physics.serving.speculation import Speculation
 from joulemill.physics.serving.workload import Workload
 from joulemill.prediction.alternatives import alternatives, domain_count
-from joulemill.prediction.calibration_file import Calibrated, load_calibration
+from joulemill.prediction.calibration_file import FittedCoefficients, load_calibration
 from joulemill.prediction.precision import precision_named
 from joulemill.prediction.question import PredictionRequest, PredictionResult
 from joulemill.prediction.scale_file import is_scale_file, load_scales
@@ -250,13 +250,13 @@ def _predicted(
     workload: Workload,
     kinds: tuple[str, Kind],
     site: Site | None,
-    own: Calibrated | Scales,
+    own: FittedCoefficients | Scales,
     *,
     prices: bool,
 ) -> Prediction:
     profile, kind = kinds
-    calibrated = own if isinstance(own, Calibrated) else None
-    scales = {} if isinstance(own, Calibrated) else own
+    calibrated = own if isinstance(own, FittedCoefficients) else None
+    scales = {} if isinstance(own, FittedCoefficients) else own
 
     prompts_ratio = workload.input_tok / workload.output_tok
 

@@ -13,7 +13,7 @@ from typing import Any
 from joulemill.errors import InputError
 from joulemill.files import text_of
 from joulemill.prediction.scales import QUANTITIES, Cell, Scale, Scales
-from joulemill.statistics.shrinkage import Shrunk
+from joulemill.statistics.shrinkage import CellPosterior
 from joulemill.suggestions import meant
 
 SCHEMA = "joulemill-scales-1"
@@ -118,7 +118,7 @@ def _scale(raw: object, quantity: str, path: Path) -> Scale:
         value = raw[name]
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
             raise InputError(f"{path}: {name!r} of {quantity} is {value!r}; it must lie between {least:g} and {most:g}")
-    posterior = Shrunk(
+    posterior = CellPosterior(
         count=int(raw["rows"]),
         center=math.log(raw["batch_req"]),
         mean=math.log(raw["scale"]),

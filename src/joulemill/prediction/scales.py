@@ -19,7 +19,7 @@ from joulemill.errors import InputError
 from joulemill.physics.model.architecture import Architecture
 from joulemill.prediction.spread import Kind, half_width_ratio, widened_ratio
 from joulemill.statistics.normal import Z_80
-from joulemill.statistics.shrinkage import Shrunk, Variances, shrunk
+from joulemill.statistics.shrinkage import CellPosterior, Variances, shrunk
 
 QUANTITIES = ("rate_tok_s", "energy_j_tok", "power_w", "tpot_s", "itl_s", "ttft_s")
 #: A measured value further than this factor from its prediction [ln] is a slip of a unit, not an error of the model.
@@ -47,7 +47,7 @@ class Cell(NamedTuple):
 class Scale:
     """A quantity's scale: the posterior of ln(measured ÷ predicted), and half-widths (80 %) per standard deviation."""
 
-    posterior: Shrunk
+    posterior: CellPosterior
     z_80: float
 
     def factor(self, batch_req: float) -> float:

@@ -71,7 +71,7 @@ def _rate_text(result: PredictionResult, offered: float, served: float) -> str:
     replicas = math.ceil(offered / (served / result.deployment.parallelism.replicas))
     text += f" on {result.deployment.device_count} devices"
     enough = max(replicas, result.deployment.parallelism.replicas + 1) * each
-    return text if enough > MOST_NAMED else f"{text}; about {enough:,} devices would do"
+    return text if enough > MOST_NAMED else f"{text}; about {enough:,} devices would suffice"
 
 
 def of_site(p: Prediction, site: Site | None, devices: int, each: int) -> Iterator[Shortfall]:

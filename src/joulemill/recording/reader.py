@@ -31,7 +31,7 @@ SCHEMA_VERSION = 1
 STATUSES = ("complete", "interrupted", "failed")
 #: Files of rows, by the record's field of the same name.
 ROWS = ("channels", "readings", "requests", "server", "machine", "quality")
-NO_END = "the run has no end mark: it was killed or is still going on"
+NO_END = "the run has no end mark: it was killed or is still running"
 
 
 def read_run(path: Path) -> RunRecord:

@@ -158,5 +158,5 @@ def refuse_copies(requests: Sequence[RequestRecord], where: str) -> None:
     marks = [(r.id, r.scheduled_mono_s, r.dispatched_mono_s, r.end_mono_s) for r in requests]
     copies = len(marks) - len(set(marks))
     if copies:
-        copied = f"{copies} of {len(marks)} requests stand in it twice, with the same id and times"
+        copied = f"{copies} of {len(marks)} requests appear in it twice, with the same id and times"
         raise InputError(f"{where}: {copied}; remove the copies")

@@ -65,7 +65,7 @@ def show(comparison: Comparison, console: Any) -> None:
     for name, values in comparison.conditions:
         console.print(f"[dim]  {escape(name)}: {escape(_sided(comparison, values))}[/]")
     for name in comparison.trusted:
-        console.print(f"[yellow]! no run states its {escape(name)}: that it is the same is taken on trust[/]")
+        console.print(f"[yellow]! no run states its {escape(name)}: it is assumed to be the same[/]")
     console.print(_table(_columns(comparison), [_cells(row, brief=True) for row in comparison.rows]))
     heads = ["latency, p50 / p90 / p99 [ms]", *(r.label for r in comparison.runs)]
     console.print(_table(heads, [[name, *(" / ".join(c) for c in cells)] for name, cells in comparison.latencies]))
@@ -113,7 +113,7 @@ def markdown(comparison: Comparison) -> str:
         if pairs:
             lines += ["", heading, "", _line(["condition", *labels]), _rule(len(labels) + 1)]
             lines += [_line([name, *values]) for name, values in pairs]
-    lines += [f"\n> No run states its {cell(n)}: that it is the same is taken on trust." for n in comparison.trusted]
+    lines += [f"\n> No run states its {cell(n)}: it is assumed to be the same." for n in comparison.trusted]
     columns = _columns(comparison)
     lines += ["", _line(columns), _rule(len(columns))]
     lines += [_line(_cells(row)) for row in comparison.rows]
@@ -127,7 +127,7 @@ def latex(comparison: Comparison) -> str:
     """A ``tabular`` of conditions that differ, figures and latency; comments above say whose run a letter is."""
     columns = _columns(comparison)
     lines = [f"% {r.label}: {tex(r.name)}, {tex(rows.headline(r.report))}" for r in comparison.runs]
-    lines += [f"% no run states its {tex(n)}: that it is the same is taken on trust" for n in comparison.trusted]
+    lines += [f"% no run states its {tex(n)}: it is assumed to be the same" for n in comparison.trusted]
     lines += [f"\\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}", r"\hline"]
     if comparison.blocking:  # a row of its own, so that no paper shows the joules without it
         lines.append(f"\\multicolumn{{{len(columns)}}}{{l}}{{\\textbf{{{tex(NOT_COMPARABLE)}}}}} \\\\")

@@ -135,7 +135,7 @@ def page(experiment: Experiment) -> str:
 
     cards: list[Card] = [
         {"title": "Change of energy per token", "body": picture(experiment.levers, "energy_change", "energy")},
-        {"title": "Change of tokens a second", "body": picture(experiment.levers, "rate_change", "rate")},
+        {"title": "Change of tokens per second", "body": picture(experiment.levers, "rate_change", "rate")},
     ]
     names = ("lever", "", *(n for n, _, _ in CHANGES), "ΔJ/correct answer", "correct answers")
     rows = [_page_row(x) for x in experiment.levers if x.after is not None]

@@ -104,8 +104,10 @@ def price_sentence(price: LimitPrice, goal_unit: str, money: str = "currency") -
         return f"{more}: unknown"
     if not price.shadow_price:
         if price.held_whole:
-            return f"{more}: 0 (none left; it brings nothing to these replicas, but may to others: try it with --set)"
-        return f"{more}: 0 (none left, but alone it brings nothing: another limit binds as well)"
+            return (
+                f"{more}: 0 (none left; more changes nothing for these replicas, but may for others: try it with --set)"
+            )
+        return f"{more}: 0 (none left, but more of this alone changes nothing: another limit is active as well)"
     change = goal_text(price.shadow_price * step, goal_unit, sign=True, money=money)
     return f"{more}: {change}{_range(price, money)}"
 
@@ -125,7 +127,7 @@ def _more(price: LimitPrice, step: float, money: str) -> str:
         return f"one device more in {price.subject}"
     if price.name == "racks":
         return f"one rack more at {price.subject}"
-    peak = " in its fullest hour" if price.by_hour and price.name in ("demand", "least_demand") else ""
+    peak = " in its peak hour" if price.by_hour and price.name in ("demand", "least_demand") else ""
     return f"{_amount(step, price, money, 1)} more of {where(price.name, price.subject)}{peak}"
 
 
@@ -156,7 +158,7 @@ def shortage_sentence(short: Shortage) -> str:
         return f"{named}: {stated}; it alone cannot make up for what is short"
     amount = prefixed(short.amount, short.unit)
     return (
-        f"{named}: {stated}; {amount} less of it alone would do"
+        f"{named}: {stated}; {amount} less of it alone would suffice"
         if short.less
         else f"{named}: {stated}; {amount} more alone would do"
     )

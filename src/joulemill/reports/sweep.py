@@ -102,7 +102,7 @@ def notes(sweep: SweepResult) -> tuple[str, ...]:
             lines.append("J/tok: by how many per cent it changes for 1 % more of what was changed.")
     few = next((f for p in sweep.points for _, get in PANELS if _too_few(f := get(p))), None)
     if few is not None:
-        lines.append(f"Where no interval stands: {few.reason}.")
+        lines.append(f"Why some intervals are missing: {few.reason}.")
     lines += [f"Left out: {text}." for p in sweep.points for text in p.left_out]
     if sweep.kind == "sweep" and not all(p.valid for p in sweep.points if p.runs):
         lines.append("Hollow dots: the client was the bottleneck there; the knee does not count them.")

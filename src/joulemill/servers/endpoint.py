@@ -144,8 +144,8 @@ async def _models(session: aiohttp.ClientSession, endpoint: Endpoint) -> list[di
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
         raise ServerError(f"no server answers at {url} ({reason}); start it or correct `url`", usage=True) from None
     if status in (401, 403):
-        key = "the key was refused" if endpoint.api_key else "it wants a key"
-        raise ServerError(f"{url} answered {status}: {key}; put the right one into the environment", usage=True)
+        key = "the key was refused" if endpoint.api_key else "it requires a key"
+        raise ServerError(f"{url} answered {status}: {key}; put the right key into the environment", usage=True)
     rows = _json(body).get("data") if status == 200 else None
     named = [r for r in rows if isinstance(r, dict) and r.get("id")] if isinstance(rows, list) else []
     if named:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import aiohttp
 
-from joulemill.catalog.server_dialects import Dialect, DialectQuantity, DialectTerm, Way, dialects
+from joulemill.catalog.server_dialects import Dialect, DialectQuantity, DialectTerm, QuantitySource, dialects
 from joulemill.errors import JoulemillError
 from joulemill.formats.plain_text import secrets_of
 from joulemill.formats.prometheus_text import MAX_LINE, TextSample, parse_line
@@ -156,7 +156,7 @@ def _term(
 _NOT_COUNTERS = ("gauge", "histogram", "summary", "info")
 
 
-def _combine(way: Way, term_values: list[list[float]]) -> float:
+def _combine(way: QuantitySource, term_values: list[list[float]]) -> float:
     """NaN where a value cannot be believed: a sum of huge ones is none."""
     if not all(abs(value) <= MOST_COUNT for values in term_values for value in values):
         return math.nan
@@ -252,12 +252,12 @@ def _nothing_known(page: MetricsPage) -> str:
     """Why a page says nothing of tokens, with what it shows instead."""
     names = list(dict.fromkeys(s.name for s in page.samples))
     if not names:
-        return "the metrics page has none of the names that we know: it shows no series at all"
+        return "the metrics page has none of the known names: it shows no series at all"
     known = ", ".join(d.name for d in dialects())
     shown = f"{len(names)} others such as {', '.join(n[:60] for n in names[:2])}"
     triton = any(n.startswith("nv_inference_") for n in names)
     why = "; Triton itself counts no tokens: give the page of the engine behind it" if triton else ""
-    return f"the metrics page has none of the names that we know ({known}): no token counters, {shown}{why}"
+    return f"the metrics page has none of the known names ({known}): no token counters, {shown}{why}"
 
 
 def _wanted(dialect: Dialect | None, also: tuple[str, ...] = ()) -> Callable[[str], bool] | None:

@@ -64,7 +64,7 @@ class Scaler:
 
 
 def parse_autoscale(text: str, name: str = "--autoscale") -> Autoscale:
-    """``min=1,max=8,target=16[,every=10s][,patience=5min]``: target in requests of a replica, running and waiting."""
+    """``min=1,max=8,target=16[,every=10s][,patience=5min]``: target: requests per replica, running and waiting."""
     f = parse_fields(text, KEYS, name, needed=("max", "target"))
     return Autoscale(
         least_count=parse_count(f.get("min", "1"), name=f"{name} min", least=1, most=MOST_REPLICAS),

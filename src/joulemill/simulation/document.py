@@ -64,7 +64,7 @@ def _good(run: PlayedTraffic) -> Figure:
     rate = run.good_tok / run.duration_s
     if run.around.ttft_limit_s is None and run.around.tpot_limit_s is None:
         return run.rate_figure(rate, "tok/s")
-    reason = "without an interval: it hangs on which latencies miss the targets, see theirs"
+    reason = "without an interval: it depends on which latencies miss the targets, see those"
     return Figure(rate, "tok/s", run.around.basis, reason=reason, source="simulation")
 
 
@@ -89,7 +89,7 @@ def energy_part(run: PlayedTraffic) -> dict[str, Any]:
 
 def _stage(run: PlayedTraffic, energy_j: float, tokens: float) -> Figure:
     if tokens <= 0:
-        return unknown("J/tok", "no output token came of it")
+        return unknown("J/tok", "it produced no output token")
     return run.figure(energy_j / tokens, "J/tok", "device")
 
 
@@ -293,6 +293,6 @@ def carbon_part(run: PlayedTraffic) -> dict[str, Any]:
         part[f"{name}_tok"] = (
             run.figure(total / run.output_tok, f"{unit}/tok", "site")
             if run.output_tok
-            else unknown(f"{unit}/tok", "no output token came of it")
+            else unknown(f"{unit}/tok", "it produced no output token")
         )
     return part

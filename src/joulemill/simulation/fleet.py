@@ -77,7 +77,7 @@ class Fleet:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Played:
+class FleetRun:
     """What playing gives: outcomes of the requests, the replicas' timeline, and stretches of steps taken."""
 
     outcomes: Outcomes
@@ -85,7 +85,7 @@ class Played:
     events_count: int
 
 
-def play(traffic: Traffic, fleet: Fleet, controls: Controls | None = None, *, until_ns: int = 0) -> Played:
+def play(traffic: Traffic, fleet: Fleet, controls: Controls | None = None, *, until_ns: int = 0) -> FleetRun:
     """Play ``traffic`` through ``fleet`` to the last token, and on to ``until_ns`` where that is later."""
     return _Play(traffic, fleet, controls or uncontrolled()).run(until_ns)
 
@@ -153,7 +153,7 @@ class _Play:
         wait_s = limits.ingest_s + limits.ingest_tok_s * self.table.input_tok[i]
         return (arrival_ns + round(wait_s * NS_IN_S)) * TICKS
 
-    def run(self, until_ns: int) -> Played:
+    def run(self, until_ns: int) -> FleetRun:
         waits = set(self.after.values())
         first = sorted((self._visible(i, t), i) for i, t in enumerate(self.table.arrival_ns) if i not in waits)
         for i in waits:
@@ -168,7 +168,7 @@ class _Play:
             r.intervals.flush()
             plan = self.plans[r.index]
             plan.rest.write(r.intervals, end_ns, plan.devices_count, rest.active)
-        return Played(
+        return FleetRun(
             outcomes=self.table.outcomes(),
             timeline=timeline_of([r.intervals for r in self.replicas]),
             events_count=sum(r.events_count for r in self.replicas),

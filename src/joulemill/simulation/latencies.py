@@ -2,7 +2,7 @@
 
 TTFT counts from the request's arrival; TPOT = (last − first token) ÷ (tokens − 1), of requests with two tokens or more.
 Means over requests near saturation settle slowly: waits are correlated over a busy period, which grows with 1/(1 − ρ)².
-So the interval of a mean is taken from means of batches of neighbouring requests, not from single ones.
+So the interval of a mean is taken from means of batches of neighboring requests, not from single ones.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from joulemill.simulation.columns import Flags, Whole
 from joulemill.simulation.outcomes import Outcomes
 from joulemill.simulation.traffic import NS_IN_S, Traffic
 
-#: Batches of neighbouring requests for the interval of a mean, and Student's t of 95 % for one less of them.
+#: Batches of neighboring requests for the interval of a mean, and Student's t of 95 % for one less of them.
 BATCHES, T_95 = 20, 2.093
 #: A mean whose 95 % interval is wider than this, or a backlog of more than this share at the end, is not stable.
 UNSTABLE_RATIO, BACKLOG_RATIO = 0.25, 0.05

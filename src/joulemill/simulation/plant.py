@@ -90,7 +90,7 @@ class PlantPower:
 
 
 def in_groups(values: Array, factor: int) -> Array:
-    """Sums of ``factor`` neighbours; the last group may have fewer."""
+    """Sums of ``factor`` neighbors; the last group may have fewer."""
     return np.asarray(np.add.reduceat(values, np.arange(0, len(values), factor)))
 
 

@@ -1,7 +1,7 @@
 """What planners ask of a power curve: peak, percentiles, ramps, load factor, load duration, headroom. Pure.
 
 All is computed on the finest bins, so nothing depends on the resolution of the series that are shown. A ramp over τ is
-the change between the means of neighbouring stretches of τ.
+the change between the means of neighboring stretches of τ.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class PowerStatistics:
     mean_w, peak_w, p50_w, p95_w, p99_w   of bins of 0.25 s
     peak_900_w        greatest mean of a quarter of an hour, which tariffs bill; None for a shorter time
     load_factor_ratio mean over peak
-    up_w, down_w      greatest rise and fall between neighbouring stretches [s] → W
+    up_w, down_w      greatest rise and fall between neighboring stretches [s] → W
     duration_w        power that is drawn or exceeded for 0, 1 … 100 % of the time
     """
 

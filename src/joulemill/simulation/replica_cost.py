@@ -76,7 +76,7 @@ class ReplicaPhysics:
         work = times(counts(t, alone), self.rates.step)
         work, waited_s = self._drafted(t, demand, alone, work)
         device_s = work.device_s
-        if self.terms.get("eager_ratio"):
+        if self.terms.get("eager"):
             device_s = uncaptured_s(self.rates.host, work)
         time_s, energy_j = self._spent(t, work, device_s + waited_s)
         return time_s.reshape(shape), energy_j.reshape(shape)
@@ -143,7 +143,7 @@ def replica_physics(
     """One replica of ``deployment``, under its power cap and its locked clock. InputError for pipeline stages, whose
     steps overlap each other in a way that the loop does not know."""
     if deployment.parallelism.pipeline > 1:
-        raise InputError("a simulation knows no pipeline stages; give `pp` 1 and more of `tp`")
+        raise InputError("a simulation does not model pipeline stages; give `pp` 1 and more of `tp`")
     deployment, rates = at_locked_clock(deployment, rates)
     table = shard_table([shard_of(deployment)])
     cap_w = deployment.power_cap_w or float(table.tdp_w[0])

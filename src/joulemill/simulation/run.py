@@ -180,7 +180,7 @@ class PlayedTraffic:
             reason = self.around.why_no_node if scope == "node" or self.power.node_j is None else ""
             return unknown(unit, reason or self.around.why_no_site)
         if per <= 0:
-            return unknown(unit, f"no {what} came of it")
+            return unknown(unit, f"it produced no {what}")
         return self.figure(energy / per, unit, scope)
 
     def priced(self, price: Schedule | None) -> float | None:

@@ -33,7 +33,7 @@ class Schedule:
         return np.asarray(self.values[np.searchsorted(self.at_s, t_s, side="right") - 1])
 
     def means(self, edges_s: Array) -> Array:
-        """Its mean between neighbouring ``edges_s``, exactly; NaN where it is not stated for all of it."""
+        """Its mean between neighboring ``edges_s``, exactly; NaN where it is not stated for all of it."""
         if len(self.at_s) == 1:
             return np.full(len(edges_s) - 1, self.values[0])
         known = np.nan_to_num(self.values)

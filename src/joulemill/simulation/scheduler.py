@@ -85,7 +85,7 @@ class EngineLimits:
             if value < 1:
                 raise InputError(f"{name} is {value}; it must be at least 1")
         if self.step_yield_tok < 1.0 or min(self.ingest_s, self.ingest_tok_s) < 0.0:
-            raise InputError("a step yields at least one token a sequence, and no wait is below 0 s")
+            raise InputError("a step yields at least one token per sequence, and no wait is below 0 s")
 
     @property
     def blocks_count(self) -> int:

@@ -105,7 +105,7 @@ def knee(loads: Sequence[float], rates: Sequence[Figure]) -> Figure:
             return unknown("sequences", f"not reached: the rate still grows with the load at {x.max():g}")
         return unknown("sequences", "not decided: the runs differ more than the loads; repeat them on a quiet machine")
     if a <= 0:
-        return unknown("sequences", f"below the least load of {x.min():g}: more load gives no more tokens")
+        return unknown("sequences", f"below the lowest load of {x.min():g}: more load gives no more tokens")
     spread = math.sqrt(max(cov[0, 0] / a**2 + cov[1, 1] / b**2 - 2 * cov[0, 1] / (a * b), 0.0))
     value = float(a / b)
     note = None if x.min() <= value <= x.max() else "outside the loads of the sweep: extrapolated"
@@ -131,7 +131,10 @@ def kept_up(offered_req_s: Sequence[float], served: Sequence[Figure]) -> Figure:
         return unknown("req/s", "not reached: the server kept up with every rate of the sweep")
     if not kept or max(kept) > min(lost):
         return unknown(
-            "req/s", "the server kept up with no rate of the sweep" if not kept else "rates beyond a lost one were kept"
+            "req/s",
+            "the server did not keep up with any rate of the sweep"
+            if not kept
+            else "rates beyond a lost one were kept",
         )
     low, high = max(kept), min(lost)
     return Figure(

@@ -38,7 +38,7 @@ class Variances:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shrunk:
+class CellPosterior:
     """What is known of a cell after its observations: mean at ``center`` and slope, their variances, and σ²."""
 
     count: int
@@ -56,7 +56,7 @@ class Shrunk:
         return self.mean + self.slope * away, variance
 
 
-def shrunk(x: Sequence[float], e: Sequence[float], variances: Variances) -> Shrunk:
+def shrunk(x: Sequence[float], e: Sequence[float], variances: Variances) -> CellPosterior:
     """Posterior of the cell whose observations at ``x`` are ``e``. ValueError where there is none."""
     if not e or len(x) != len(e):
         raise ValueError("a cell needs one observation or more, each with its x")
@@ -67,7 +67,7 @@ def shrunk(x: Sequence[float], e: Sequence[float], variances: Variances) -> Shru
     away = places - center
     sxx = float(away @ away) if count >= SLOPE_FROM_COUNT else 0.0
     spread = steep * sxx + within
-    return Shrunk(
+    return CellPosterior(
         count=count,
         center=center,
         mean=share * float(values.mean()),

@@ -17,7 +17,7 @@ from joulemill.errors import InputError
 from joulemill.prediction.precision import resolver
 from joulemill.prediction.scales import QUANTITIES, Cell, Scales, figure_factor, figure_width, prior_of, scale_of
 from joulemill.validation.row import MeasuredRow
-from joulemill.validation.scores import Calibrating, Validation, kind_of_row, predict_rows, validation_of
+from joulemill.validation.scores import CalibrationDraw, Validation, kind_of_row, predict_rows, validation_of
 from joulemill.validation.tables import MeasuredTable, read_table
 
 IN_SAMPLE_NOTE = (
@@ -78,7 +78,7 @@ def scored_with(
         [rows[i] for i in kept],
         list(table.skipped) if table else [],
     )
-    about = Calibrating(count, seed, len(drawn), sum(len(m) for m, _ in drawn), len(rows) - len(kept))
+    about = CalibrationDraw(count, seed, len(drawn), sum(len(m) for m, _ in drawn), len(rows) - len(kept))
     picked = ({q: v[kept] for q, v in scaled.items()}, {q: v[kept] for q, v in widths.items()})
     return validation_of(chosen, *picked, about, (IN_SAMPLE_NOTE,) if table else ())
 

@@ -15,7 +15,7 @@ from joulemill.validation.row import MeasuredRow
 NOTE = "rows that repeat one measurement are read with the parallelism and pools of the one that states most of them"
 
 
-def told_by_copies(rows: Sequence[MeasuredRow]) -> list[MeasuredRow]:
+def merge_duplicates(rows: Sequence[MeasuredRow]) -> list[MeasuredRow]:
     """``rows``, each with the number of its copies, and parallelism and pools of the copy that states most of them."""
     groups: dict[tuple[object, ...], list[MeasuredRow]] = defaultdict(list)
     for row in rows:

@@ -8,10 +8,10 @@ Points without a release were measured in October and November 2025. Source: ``.
 from __future__ import annotations
 
 from joulemill.physics.serving.deployment import Parallelism
-from joulemill.validation.inferencex_settings import Launched
+from joulemill.validation.inferencex_settings import LaunchKey
 
 
-def first_cut(run: Launched, stated: Parallelism) -> Parallelism:
+def first_cut(run: LaunchKey, stated: Parallelism) -> Parallelism:
     """The cut of a point: as ``stated``, or as configured where the columns hold tensor parallelism alone."""
     if run.version or stated.data > 1 or stated.expert > 1 or stated.tensor not in (4, 8):
         return stated
@@ -20,7 +20,7 @@ def first_cut(run: Launched, stated: Parallelism) -> Parallelism:
     return stated
 
 
-def _deepseek(run: Launched, devices: int) -> Parallelism:
+def _deepseek(run: LaunchKey, devices: int) -> Parallelism:
     long, users = run.prompt_tok > 4096.0, run.in_flight_req
     if run.precision == "fp4":
         apart = users > 32.0 if long else users >= 256.0

@@ -32,7 +32,7 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Launched:
+class LaunchKey:
     """What a script chooses its settings by; ``version``: the engine's release, empty where none is stated."""
 
     engine: str
@@ -47,12 +47,12 @@ class Launched:
     data_count: int
 
 
-def recipe_of(run: Launched) -> Recipe:
+def recipe_of(run: LaunchKey) -> Recipe:
     """Settings of an aggregated InferenceX deployment."""
     return {"sglang": _sglang, "trtllm": _trtllm}.get(run.engine, _vllm)(run)
 
 
-def narrow_keys(run: Launched, *, quantized: bool, scripted: bool) -> bool:
+def kv_cache_is_8bit(run: LaunchKey, *, quantized: bool, scripted: bool) -> bool:
     """Whether keys and values were kept in 8 bits; engines keep them in the model's format where nothing says so.
 
     ``quantized``: the weights are. TensorRT-LLM's quantized checkpoints state 8-bit keys, and its scripts set them, but
@@ -74,7 +74,7 @@ TUNED_MINIMAX = ("0.19", "nightly")
 CAPTURED_TOK = 2048.0
 
 
-def _vllm(run: Launched) -> Recipe:
+def _vllm(run: LaunchKey) -> Recipe:
     if "gpt-oss" in run.model:
         return Recipe(captured_tok=CAPTURED_TOK)
     if "MiniMax" in run.model and run.device.startswith(BLACKWELL) and run.version.startswith(TUNED_MINIMAX):
@@ -82,7 +82,7 @@ def _vllm(run: Launched) -> Recipe:
     return Recipe()
 
 
-def _sglang(run: Launched) -> Recipe:
+def _sglang(run: LaunchKey) -> Recipe:
     """On B200 (DeepSeek, Qwen3.5): a look each 10 steps, from 16 in flight on each 30. Where no script sets it, a step
     holds what SGLang chooses by the device's memory."""
     if run.device.startswith("b200"):
@@ -99,7 +99,7 @@ def _sglang(run: Launched) -> Recipe:
     return Recipe()
 
 
-def _trtllm(run: Launched) -> Recipe:
+def _trtllm(run: LaunchKey) -> Recipe:
     """DeepSeek: room for one prompt a step, from 1.2 on for 8192 tokens; prompts wait up to 60 steps for data-parallel
     ranks to have one each. Some prompts of 1k/1k wait for others: DeepSeek's up to 40 steps, Llama's up to 20."""
     short = run.prompt_tok == run.answer_tok == 1024.0
@@ -121,7 +121,7 @@ def sglang_pool_tok(ranks_count: int) -> float:
     return 32768.0 / ranks_count
 
 
-def pool_recipe_of(run: Launched, ranks_count: int) -> Recipe:
+def pool_recipe_of(run: LaunchKey, ranks_count: int) -> Recipe:
     """Settings of the prefill workers of a disaggregated InferenceX deployment, of ``ranks_count`` ranks."""
     if run.engine == "sglang":
         return Recipe(sglang_pool_tok(ranks_count))

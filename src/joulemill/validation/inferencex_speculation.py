@@ -46,7 +46,7 @@ def origin_of(source: str, version: str) -> Origin:
     )
 
 
-def with_drafts(rows: Sequence[MeasuredRow]) -> list[MeasuredRow]:
+def mark_speculative(rows: Sequence[MeasuredRow]) -> list[MeasuredRow]:
     """``rows``, with ``draft_count`` set where drafts ran."""
     listed = [r for r in rows if r.origin.listed]
     first: dict[tuple[object, ...], int] = {}

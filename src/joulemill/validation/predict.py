@@ -61,7 +61,7 @@ def compiled(rows: Sequence[MeasuredRow]) -> CompiledRows:
         return np.array(values, dtype=np.float64)
 
     table = shard_table([of(r, False) for r in rows])
-    table = table.replaced("fused_ratio", column([r.fused_experts for r in rows]))
+    table = table.replaced("fused_experts", column([r.fused_experts for r in rows]))
     tok = column([r.input_tok for r in rows])
     demand = Demand(
         batch_req=column([r.batch_req for r in rows]),
@@ -74,13 +74,13 @@ def compiled(rows: Sequence[MeasuredRow]) -> CompiledRows:
         limit_w=table.tdp_w * column([r.limit_ratio for r in rows]),
         running=column([r.running for r in rows]),
         narrow_ratio=column([r.narrow_ratio for r in rows]),
-        lockstep_ratio=column([r.lockstep for r in rows]),
-        gateway_ratio=column([r.gateway for r in rows]),
+        uniform_lengths=column([r.lockstep for r in rows]),
+        behind_router=column([r.gateway for r in rows]),
         poll_count=column([r.poll_count for r in rows]),
         hold_count=column([r.hold_count for r in rows]),
         captured_tok=column([r.captured_tok for r in rows]),
         draft_count=column([r.draft_count for r in rows]),
-        drafts_hidden_ratio=column([r.drafts_hidden for r in rows]),
+        drafts_hidden=column([r.drafts_hidden for r in rows]),
         arrivals_ratio=column([r.arrivals_ratio for r in rows]),
         generated_tok=column([r.generated_tok for r in rows]),
     )

@@ -48,7 +48,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Calibrating:
+class CalibrationDraw:
     """How rows were drawn to calibrate on: ``count`` a cell, from ``seed``; cells that had more, rows that calibrated,
     and rows that were not scored, those included."""
 
@@ -71,7 +71,7 @@ class Validation:
     skipped: Sequence[Mapping[str, object]]
     notes: Sequence[str]
     predicted: PredictedRows
-    calibrating: Calibrating | None = None
+    calibrating: CalibrationDraw | None = None
 
 
 def validate_table(path: Path, models: Path | None = None, tell: Callable[[str], None] = lambda _: None) -> Validation:
@@ -88,7 +88,7 @@ def validation_of(
     table: MeasuredTable,
     values: Mapping[str, Array],
     widths: Mapping[str, Array],
-    calibrating: Calibrating | None = None,
+    calibrating: CalibrationDraw | None = None,
     notes: tuple[str, ...] = (),
 ) -> Validation:
     """Scores of predicted ``values`` with half-widths (quantity → one a row of ``table``)."""

@@ -27,13 +27,13 @@ from joulemill.physics.serving.workload import spread_from_percentiles_ratio
 from joulemill.prediction.precision import Resolver
 from joulemill.prediction.question import BOUNDS, COUNTS
 from joulemill.validation.columns import Row, batch_class, engine_profile, measured_in, needed, number_in, whole
-from joulemill.validation.duplicates import told_by_copies
+from joulemill.validation.duplicates import merge_duplicates
 from joulemill.validation.inferencex_cuts import first_cut
 from joulemill.validation.inferencex_launches import matching
 from joulemill.validation.inferencex_loads import DRAWN_NOTE, load_of
 from joulemill.validation.inferencex_pools import Launch, LaunchQuery
-from joulemill.validation.inferencex_settings import Launched, Recipe, narrow_keys, pool_recipe_of, recipe_of
-from joulemill.validation.inferencex_speculation import origin_of, with_drafts
+from joulemill.validation.inferencex_settings import LaunchKey, Recipe, kv_cache_is_8bit, pool_recipe_of, recipe_of
+from joulemill.validation.inferencex_speculation import mark_speculative, origin_of
 from joulemill.validation.mlenergy_window import NOTE as WINDOW_NOTE
 from joulemill.validation.mlenergy_window import RunQuery, runs_flashinfer, window_of
 from joulemill.validation.mlperf import (
@@ -86,7 +86,7 @@ def read_table(path: Path, resolve: Resolver) -> MeasuredTable:
             table.rows.append(reader(number, row, resolve))
         except (InputError, ValueError, KeyError) as error:
             table.skipped.append({"row": number, "why": f"{error}"})
-    table.rows = with_drafts(told_by_copies(table.rows))
+    table.rows = mark_speculative(merge_duplicates(table.rows))
     return table
 
 
@@ -182,7 +182,7 @@ def _latency_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
     batch, in_flight = _closed_loop(row, reading, concurrency)
     load = load_of(row.get("silicon_data_source") or "")
     engine = engine_profile(row.get("backend") or "")
-    launched = Launched(
+    launched = LaunchKey(
         engine=engine,
         model=model,
         device=device.name,
@@ -200,7 +200,7 @@ def _latency_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
     if load.scripted:
         recipe = recipe_of(launched) if reading.prefill is None else pool_recipe_of(launched, reading.prefill.data)
     quantized = precision.dense.element_byte < 2.0 or precision.experts.element_byte < 2.0
-    if narrow_keys(launched, quantized=quantized, scripted=load.scripted):
+    if kv_cache_is_8bit(launched, quantized=quantized, scripted=load.scripted):
         precision = precision.with_kv("fp8")
     ttft, tpot = measured_in(row, "silicon_ttft_ms", "ttft_ms"), measured_in(row, "silicon_tpot_ms", "tpot_ms")
     measured = {"ttft_s": ttft and ttft / 1e3, "tpot_s": tpot and tpot / 1e3}

@@ -14,7 +14,7 @@ from simulated.mock_server import MockPlan, MockServer
 
 from joulemill.bench.load.arrivals import Arrival
 from joulemill.bench.load.engine import Engine
-from joulemill.bench.load.prompts import PromptMill
+from joulemill.bench.load.prompts import PromptGenerator
 from joulemill.bench.load.workload import AskRules, RequestSource
 from joulemill.errors import MachineError, ServerError
 from joulemill.ledger.record import RequestOutcome, RequestRecord
@@ -34,7 +34,7 @@ def driven(
 
     async def whole() -> tuple[list[RequestRecord], Engine, MockServer]:
         async with MockServer(plan) as server, open_session(8) as session:
-            mill = PromptMill(1)
+            mill = PromptGenerator(1)
             mill.calibrate([(10, 10), (100, 100)])
             workload = RequestSource(mill, Lengths("fixed", 20), Lengths("fixed", output_tok), AskRules(timeout_s))
             engine = Engine(
@@ -230,7 +230,7 @@ def test_a_stop_lets_what_runs_end() -> None:
 
 
 def test_the_same_seed_asks_the_same_questions() -> None:
-    mills = [PromptMill(seed) for seed in (4, 4, 5)]
+    mills = [PromptGenerator(seed) for seed in (4, 4, 5)]
     loads = [RequestSource(m, Lengths("uniform", 10, 90), Lengths("uniform", 1, 50), AskRules()) for m in mills]
     first, again, other = ([load.job(i) for i in range(50)] for load in loads)
     assert first == again

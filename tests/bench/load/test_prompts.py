@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulemill.bench.load.prompts import CALIBRATION_WORDS, PromptMill, fitted, prompt_text, sentences
+from joulemill.bench.load.prompts import CALIBRATION_WORDS, PromptGenerator, fitted, prompt_text, sentences
 from joulemill.errors import ServerError
 
 
@@ -40,7 +40,7 @@ def test_a_shared_prefix_is_shared_and_the_rest_is_not() -> None:
 
 
 def test_lengths_meet_what_is_asked_without_a_tokenizer() -> None:
-    mill = PromptMill(3)
+    mill = PromptGenerator(3)
     mill.calibrate([(w, count_tok(prompt_text(3, -1 - i, w))) for i, w in enumerate(CALIBRATION_WORDS)])
     for index in range(100):
         text, words = mill.prompt(index, 128)
@@ -52,7 +52,7 @@ def test_lengths_meet_what_is_asked_without_a_tokenizer() -> None:
 
 
 def test_a_wrong_calibration_is_corrected_by_what_comes_back() -> None:
-    mill = PromptMill(3)
+    mill = PromptGenerator(3)
     mill.calibrate([(16, 16), (192, 192)])  # as if each word were one token
     sizes = []
     for index in range(40):

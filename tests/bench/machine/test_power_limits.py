@@ -76,7 +76,7 @@ def test_what_may_not_be_changed_is_told_and_left_out(tmp_path: Path) -> None:
     assert not (tmp_path / "p" / NOTE).exists(), "nothing was changed, so nothing is noted"
     with opened(FakeNvml(FakeBoard(limit_mw=200_000)), tmp_path, notice=told.append) as found:
         assert [c.knob for c in found.changes] == ["clock"]
-    assert "at its least" in told[-1]
+    assert "at its lowest" in told[-1]
 
 
 def test_one_board_that_refuses_in_the_middle_leaves_none_changed(tmp_path: Path) -> None:

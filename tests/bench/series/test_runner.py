@@ -20,7 +20,7 @@ from joulemill.analysis.conditions import Conditions
 from joulemill.analysis.run import analyze, diagnosis_of
 from joulemill.analysis.sweep import Point, SweepResult, sweep_result
 from joulemill.bench.options import BenchOptions
-from joulemill.bench.progress import Silence
+from joulemill.bench.progress import NullProgress
 from joulemill.bench.run import on_own_loop, run_measure
 from joulemill.bench.series.plan import Plan, probe_plan, sweep_plan, there_and_back
 from joulemill.bench.series.runner import run_plan
@@ -215,7 +215,7 @@ def test_a_probe_says_what_its_intervals_prove(low: float, high: float, word: st
 
 
 # --- going on, and pages ---------------------------------------------------------------------------------------------
-class Interrupts(Silence):
+class Interrupts(NullProgress):
     """Ctrl-C as the user sees it: in the load of the run whose place is ``at``."""
 
     def __init__(self, at: int) -> None:

@@ -150,7 +150,7 @@ def test_repeats_are_judged_by_their_spread_as_a_t_test() -> None:
 
 def test_single_runs_say_that_run_to_run_is_unseen_and_take_it_stated() -> None:
     base, new = sample(0.5, seed=1), sample(0.55, seed=2)
-    assert any("one run a side" in n for n in judge(base, new).notes)
+    assert any("one run per side" in n for n in judge(base, new).notes)
     noisy = judge(base, new, Terms(0.05, run_spread_ratio=0.05))
     assert noisy.outcome is Outcome.UNDECIDED
 

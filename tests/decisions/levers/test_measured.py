@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulemill.decisions.levers.measured import Answered, answer_change, cascades, change_of, figure_of, pooled
+from joulemill.decisions.levers.measured import ScoredAnswer, answer_change, cascades, change_of, figure_of, pooled
 from joulemill.figure import Basis, Figure, unknown
 
 
@@ -51,8 +51,8 @@ def test_unknown_stays_unknown_and_models_stay_models() -> None:
     assert figure_of("no windows", None, None, (1, 1)).reason == "no windows"
 
 
-FIRST = [Answered("a", 10, 1.0, True), Answered("b", 10, 0.0, True), Answered("c", 10, 0.0, False)]
-SECOND = [Answered("a", 20, 0.0, True), Answered("b", 20, 1.0, True), Answered("c", 20, 1.0, True)]
+FIRST = [ScoredAnswer("a", 10, 1.0, True), ScoredAnswer("b", 10, 0.0, True), ScoredAnswer("c", 10, 0.0, False)]
+SECOND = [ScoredAnswer("a", 20, 0.0, True), ScoredAnswer("b", 20, 1.0, True), ScoredAnswer("c", 20, 1.0, True)]
 
 
 def test_cascades_by_hand() -> None:
@@ -73,7 +73,7 @@ answers = st.lists(
 @given(answers, answers, st.floats(0.01, 10.0), st.floats(0.01, 10.0), st.floats(0.1, 10.0))
 def test_the_judge_that_knows_cannot_be_beaten_and_joules_scale(one, two, first_j, second_j, factor) -> None:
     n = min(len(one), len(two))
-    first, second = ([Answered(str(i), *side[i]) for i in range(n)] for side in (one, two))
+    first, second = ([ScoredAnswer(str(i), *side[i]) for i in range(n)] for side in (one, two))
     ended, best = cascades(first, second, first_j, second_j)
     alone = [sum(a.score_ratio or 0.0 for a in side) / n for side in (first, second)]
     assert best.accuracy_ratio >= max(*alone, ended.accuracy_ratio) - 1e-12
@@ -82,8 +82,8 @@ def test_the_judge_that_knows_cannot_be_beaten_and_joules_scale(one, two, first_
     assert all(0.0 <= c.passed_ratio <= 1.0 and c.question_count == n for c in (ended, best))
 
 
-def asked(right: int, of: int) -> list[Answered]:
-    return [Answered(str(n), 10, float(n < right), True) for n in range(of)]
+def asked(right: int, of: int) -> list[ScoredAnswer]:
+    return [ScoredAnswer(str(n), 10, float(n < right), True) for n in range(of)]
 
 
 SAME = Figure(0.0, "1", Basis.MEASURED, low=0.0, high=0.0, level=0.95)

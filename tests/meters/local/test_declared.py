@@ -112,7 +112,7 @@ def test_a_named_processor_and_a_stated_error(context: MeterContext) -> None:
         ("declared:idle=60W,busy=180W,cpu=epyc-7763", "give both"),
         ("declared:idle=180W,busy=60W", "0 ≤ idle ≤ busy"),
         ("declared:idle=-1W,busy=60W", "idle=-1W must be a number from 0"),
-        ("declared:idle=1W,busy=1e999W", "busy: '1e999W' is too large"),
+        ("declared:idle=1W,busy=1e999W", "busy: '1e999W' is an implausibly large"),
         ("declared:idle=60W,busy=180J", "needs W"),
         ("declared:cpu=z80", "no processor 'z80' in the catalog; there are epyc-7742"),
         ("declared:idle=1W,busy=2W,error=-5%", "must be a number from 0"),

@@ -6,10 +6,10 @@ from joulemill.catalog.exporter_dialects import exporter_dialect, exporter_diale
 from joulemill.errors import InputError
 from joulemill.formats.prometheus_text import parse_exposition
 from joulemill.ledger.record import Channel, Quantity, Scope
-from joulemill.meters.network.exporter_series import Found, SeriesChoice, channel_of, name_pattern, select
+from joulemill.meters.network.exporter_series import SeriesChoice, SeriesSample, channel_of, name_pattern, select
 
 
-def found(name: str, page: str) -> dict[str, Found]:
+def found(name: str, page: str) -> dict[str, SeriesSample]:
     return select([exporter_dialect(name)], parse_exposition(page), "here")
 
 
@@ -17,7 +17,7 @@ def values(name: str, page: str) -> dict[str, float | None]:
     return {i: f.value for i, f in found(name, page).items()}
 
 
-def channel(f: Found) -> Channel:
+def channel(f: SeriesSample) -> Channel:
     return channel_of(f, "prometheus:x", update_period_s=None, clock_skew_s=0.0)
 
 

@@ -115,7 +115,7 @@ def test_a_meter_that_answers_no_more_is_told_and_its_last_readings_are_not_stre
 @pytest.mark.parametrize(
     ("value", "code", "says"),
     [
-        (lambda t: 100.0 * min(t, 30), "stale_counter", "stands still"),
+        (lambda t: 100.0 * min(t, 30), "stale_counter", "does not change"),
         (lambda t: 100.0 * t if t <= 30 else None, "read_failed", "newest readings fail"),
         (lambda _: 9223372036854775792.0, "no_readings", "vendor_blank"),
         (lambda t: 100.0 * t if t < 1 else 2.0**63, "too_few_readings", "vendor_blank"),

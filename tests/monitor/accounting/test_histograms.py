@@ -24,7 +24,7 @@ from joulemill.monitor.config import TargetConfig
 from joulemill.monitor.history.reader import Reader
 from joulemill.monitor.history.store import History
 from joulemill.monitor.snapshot import SiteFacts
-from joulemill.monitor.target import Watched
+from joulemill.monitor.target import WatchedTarget
 from joulemill.servers.metrics import Scrape, canonical, parse_metrics
 from tests.support.watched_server import watched
 
@@ -101,7 +101,7 @@ def looked(text: str, at_s: float) -> Scrape:
 
 
 def test_engines_add_up_and_a_restart_counts_what_came_since() -> None:
-    target = Watched(
+    target = WatchedTarget(
         TargetConfig(name="a", model="m", metrics_url="http://x/"), TargetMeters([], 1.0, 9.0), SiteFacts(site="s")
     )
     told = []
@@ -128,7 +128,7 @@ def test_every_dialect_with_a_histogram_names_its_buckets_and_llamacpp_has_none(
 
 
 def test_a_watched_server_s_percentiles_reach_snapshot_and_store(tmp_path: Path) -> None:
-    from joulemill.monitor.history.writer import Keeper
+    from joulemill.monitor.history.writer import HistoryWriter
 
     class Slow:
         count = 0
@@ -140,7 +140,7 @@ def test_a_watched_server_s_percentiles_reach_snapshot_and_store(tmp_path: Path)
     async def script(_: object) -> None:
         await asyncio.sleep(1.0)
 
-    keeper = Keeper(History.open(tmp_path / "h.db"))
+    keeper = HistoryWriter(History.open(tmp_path / "h.db"))
     now = asyncio.run(watched(Slow(), script, keeper))  # type: ignore[arg-type]
     keeper.close()
     latest = now.targets[0].latest

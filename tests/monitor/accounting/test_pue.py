@@ -41,7 +41,7 @@ def test_a_truth_within_both_intervals_lies_within_the_bounds(
     if found.known:
         assert found.low <= truth * (1 + 1e-9) and truth <= found.high * (1 + 1e-9)
     else:
-        assert "does not hold them all" in (found.reason or "")
+        assert "does not cover all of them" in (found.reason or "")
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_truth_within_both_intervals_lies_within_the_bounds(
         (joules("site", 13), [None] * 5, "n0, n1, n2 and 2 more"),
         (joules("site", 13), [joules("node", 0.0)], "cannot be distinguished from 0"),
         (joules("site", 13), [joules("node", 2.0, 3.0)], "cannot be distinguished from 0"),
-        (joules("site", 800.0, 10.0), [joules("node", 1000.0, 10.0)], "does not hold them all"),
+        (joules("site", 800.0, 10.0), [joules("node", 1000.0, 10.0)], "does not cover all of them"),
     ],
 )
 def test_a_part_never_passes_for_the_whole(

@@ -21,11 +21,11 @@ from joulemill.figure import Basis
 from joulemill.ledger.record import Channel, Quantity, Reading, Scope
 from joulemill.meters.closing import let_go
 from joulemill.monitor.accounting.energy import TargetMeters
-from joulemill.monitor.accounting.site import Facilities, Facility
+from joulemill.monitor.accounting.site import MeteredSites, SiteMeters
 from joulemill.monitor.config import MonitorConfig, SiteConfig
 from joulemill.monitor.history.reader import Reader
 from joulemill.monitor.history.store import History
-from joulemill.monitor.history.writer import Keeper
+from joulemill.monitor.history.writer import HistoryWriter
 from joulemill.monitor.loop import Monitor
 from joulemill.monitor.snapshot import SiteState, Snapshot
 from tests.support.paths import ROOT
@@ -62,8 +62,8 @@ def fed(scope: Scope, watts: float, until_s: int, skip: Callable[[int], bool] = 
     return meters
 
 
-def facility(site: TargetMeters, period_s: float = 60.0) -> Facility:
-    return Facility(SiteConfig(name="hall", meters=("x",)), site, period_s)
+def facility(site: TargetMeters, period_s: float = 60.0) -> SiteMeters:
+    return SiteMeters(SiteConfig(name="hall", meters=("x",)), site, period_s)
 
 
 def test_a_stretch_waits_for_its_readings_and_its_joules_are_of_the_same_time() -> None:
@@ -164,7 +164,7 @@ def config(folder: Path, url: str, site: list[str], nodes: list[str], **more: ob
 
 
 def seen(
-    made: Callable[[str], MonitorConfig], enough: Callable[[SiteState], bool], keeper: Keeper | None = None
+    made: Callable[[str], MonitorConfig], enough: Callable[[SiteState], bool], keeper: HistoryWriter | None = None
 ) -> Snapshot:
     """The monitor's snapshot once it has seen enough of the hall, or after a while."""
     from aiohttp import web
@@ -193,7 +193,7 @@ def seen(
 
 def test_files_of_a_site_and_two_nodes_give_its_pue_and_site_joules_of_every_target(tmp_path: Path) -> None:
     store = History.open(tmp_path / "h.db")
-    keeper = Keeper(store)
+    keeper = HistoryWriter(store)
     with written(tmp_path, feed=1560.0, rack=1250.0, a=700.0, b=500.0):
         meters = [spec(tmp_path, "feed", "site"), spec(tmp_path, "rack", "rack")]
         now = seen(lambda url: config(tmp_path, url, meters, ["a", "b"]), twice, keeper)
@@ -222,7 +222,7 @@ def _holds(folder: Path, hall: SiteState, store: History) -> None:
     kept = store.site_totals()["hall"]
     assert kept.energy_j["site", "measured"] >= hall.energy_j["site", "measured"] > 0
     assert Reader(folder / "h.db").tables()["site_stretch"] >= 2
-    again = Facilities(store.site_totals())
+    again = MeteredSites(store.site_totals())
     fresh = facility(fed(Scope.SITE, 1.0, 9))
     again.go_on({"hall": fresh})
     assert fresh.state().energy_j == kept.energy_j and fresh.since_s == kept.since_s
@@ -240,13 +240,13 @@ def _holds(folder: Path, hall: SiteState, store: History) -> None:
 )
 def test_meters_that_are_not_clearly_a_sites_are_refused(tmp_path: Path, site: dict[str, object], told: str) -> None:
     with pytest.raises(InputError, match=told), written(tmp_path, a=100.0, b=60.0):
-        Facilities().opened(_hall(tmp_path, **site))
+        MeteredSites().opened(_hall(tmp_path, **site))
 
 
 def test_feeds_add_up_where_it_is_said_and_racks_always(tmp_path: Path) -> None:
     with written(tmp_path, a=100.0, b=60.0, c=7.0, d=3.0):
         meters = ["a,as=site", "b,as=site", "c,as=rack", "d,as=rack"]
-        every = Facilities()
+        every = MeteredSites()
         every.go_on(every.opened(_hall(tmp_path, meters=meters, feeds_count=2)))
         every.start()
         (hall,) = every

@@ -18,7 +18,7 @@ from joulemill.monitor.config import load_config
 from joulemill.monitor.discovery.config_sources import (
     Exporter,
     ListedBoard,
-    Named,
+    NamedSources,
     Page,
     boards_of,
     of_pods,
@@ -256,7 +256,7 @@ def test_whatever_a_document_holds_it_is_a_configuration_or_one_error(document: 
     for reader, whole in ((of_pods, {"items": [document]}), (of_prometheus, {"data": {"activeTargets": [document]}})):
         for one in (document, whole):
             try:
-                named: Named = reader(one, "it")
+                named: NamedSources = reader(one, "it")
                 assert tomllib.loads(config_text(named, (), "it"))["target"]
             except InputError as fault:
                 told.append(str(fault))

@@ -46,7 +46,7 @@ def test_raw_samples_become_pages_and_what_was_read_is_not_read_again() -> None:
     }
     assert [t for t, _ in scraped(told, {"h:1": 10.0}).targets[0].pages] == [20.0]
     for faulty in ({"status": "error"}, [], {"status": "success", "data": {"resultType": "vector"}}):
-        with pytest.raises(InputError, match="no range"):
+        with pytest.raises(InputError, match="not answer with a range"):
             scraped(faulty, {})
 
 
@@ -278,7 +278,7 @@ def test_a_series_that_cannot_be_read_is_passed_over_and_told(series: Any) -> No
     ],
 )
 def test_what_is_no_answer_says_so(document: Any) -> None:
-    with pytest.raises(InputError, match="the store answered"):
+    with pytest.raises(InputError, match="the store did not answer"):
         scraped(document, {})
 
 

@@ -12,13 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from joulemill.cli import main
-from joulemill.monitor.history.chargeback import IDLE, NO_ROUTE, Spent, attributed, rates
+from joulemill.monitor.history.chargeback import IDLE, NO_ROUTE, BucketSpending, attributed, rates
 from joulemill.monitor.history.store import History
 from joulemill.monitor.snapshot import Interval, ScopeEnergy, TargetFacts, TokenKind
 
 names = st.sampled_from(["a", "b", "c"])
 rows = st.builds(
-    lambda target, day, joules, idle, tokens, routes, tenant: Spent(
+    lambda target, day, joules, idle, tokens, routes, tenant: BucketSpending(
         target=target,
         model=f"m-{target}",
         site="hall" if target != "c" else "lab",
@@ -48,7 +48,7 @@ rows = st.builds(
     st.sampled_from(["model", "site", "target", "route", "tenant", "nothing"]),
     st.booleans(),
 )
-def test_parts_close_to_the_whole(spent: list[Spent], by: str, idle_apart: bool) -> None:
+def test_parts_close_to_the_whole(spent: list[BucketSpending], by: str, idle_apart: bool) -> None:
     at = {"hall": rates(1.2, 300.0, 0.1)}
     found = attributed(spent, by, at, idle_apart=idle_apart)
     whole = sum(s.energy_j for s in spent)
@@ -65,7 +65,7 @@ def test_parts_close_to_the_whole(spent: list[Spent], by: str, idle_apart: bool)
 
 
 def test_by_hand() -> None:
-    row = Spent(
+    row = BucketSpending(
         target="t",
         model="m",
         site="hall",
@@ -92,7 +92,7 @@ def test_by_hand() -> None:
 
 
 def test_without_a_pue_carbon_and_money_are_unknown() -> None:
-    row = Spent(
+    row = BucketSpending(
         target="t",
         model="m",
         site="hall",
@@ -209,7 +209,7 @@ def test_the_table_is_for_people(store: Path, tmp_path: Path, capsys: pytest.Cap
 
 
 def test_boards_alone_are_billed_as_boards_and_cost_nothing_that_is_known() -> None:
-    row = Spent(
+    row = BucketSpending(
         target="t",
         model="m",
         site="hall",
@@ -225,7 +225,7 @@ def test_boards_alone_are_billed_as_boards_and_cost_nothing_that_is_known() -> N
 
 
 def test_what_was_carried_to_the_site_is_billed_as_it_was() -> None:
-    row = Spent(
+    row = BucketSpending(
         target="t",
         model="m",
         site="hall",

@@ -21,11 +21,11 @@ from joulemill.figure import unknown
 from joulemill.monitor.accounting.totals import MOST_AWAY_S, Totals, away_s, believable
 from joulemill.monitor.advice.alerts import alerts
 from joulemill.monitor.history import owner as history_owner
-from joulemill.monitor.history.owner import Owner, TakenOver
+from joulemill.monitor.history.owner import HistoryTakenOverError, Owner
 from joulemill.monitor.history.reader import Reader
 from joulemill.monitor.history.rows import split
 from joulemill.monitor.history.store import DAY_S, History
-from joulemill.monitor.history.writer import Keeper
+from joulemill.monitor.history.writer import HistoryWriter
 from joulemill.monitor.snapshot import (
     HistogramPercentiles,
     Interval,
@@ -149,7 +149,7 @@ POISON: list[Any] = [
 @pytest.mark.parametrize("poison", POISON, ids=range(len(POISON)))
 def test_a_row_that_cannot_be_is_dropped_and_told_and_the_others_are_kept(tmp_path: Path, poison: Interval) -> None:
     history = History.open(tmp_path / "h.db")
-    keeper = Keeper(history)
+    keeper = HistoryWriter(history)
     good = [interval("two", n) for n in range(40)]
     keeper.append([*good[:17], poison, *good[17:]], FACTS)
     keeper.close()
@@ -166,7 +166,7 @@ def test_a_row_that_cannot_be_is_dropped_and_told_and_the_others_are_kept(tmp_pa
 @pytest.mark.finding("F6")
 def test_a_sites_stretch_that_cannot_be_is_dropped_too(tmp_path: Path) -> None:
     history = History.open(tmp_path / "h.db")
-    keeper = Keeper(history)
+    keeper = HistoryWriter(history)
     energy = {"site": ScopeEnergy("site", 10.0, 1.0, "measured", 1.0)}
     good = SiteStretch(
         site="hall", start_s=T0, end_s=T0 + 60, energy=energy, it=None, pue=unknown("1", "no IT"), targets_count=1
@@ -185,7 +185,7 @@ def test_the_writers_end_is_told_everywhere_and_it_is_begun_again(
     monkeypatch.setattr("joulemill.monitor.history.writer.AGAIN_S", 0.0)
     monkeypatch.setattr("joulemill.monitor.history.writer.EVERY_S", 0.01)
     history = History.open(tmp_path / "h.db")
-    keeper = Keeper(history)
+    keeper = HistoryWriter(history)
 
     def ends() -> None:
         raise SystemExit("out of luck")
@@ -196,20 +196,25 @@ def test_the_writers_end_is_told_everywhere_and_it_is_begun_again(
     monkeypatch.setattr(history, "beat", lambda: None)
     keeper.append([interval("one", n) for n in range(3)], FACTS)
     state = keeper.state()
-    assert state.restarts_count == 1 and "out of luck" in caplog.text and "begun again" in caplog.text
+    assert state.restarts_count == 1 and "out of luck" in caplog.text and "restarted" in caplog.text
     now = Snapshot(at_s=0.0, targets=(), meters=(), sites=(), kept=state)
     assert b"joulemill_history_restarts_total 1.0" in exposition.page(now)
-    assert any("begun again" in a.text for a in alerts(now))
+    assert any("restarted" in a.text for a in alerts(now))
     keeper.close()
     assert history.totals()["one"].tokens[TokenKind.OUTPUT] == 300.0
     history.close()
 
 
 def test_what_cannot_be_kept_is_on_page_and_metrics() -> None:
-    from joulemill.monitor.snapshot import KeptState
+    from joulemill.monitor.snapshot import HistoryState
 
     now = Snapshot(
-        at_s=0.0, targets=(), meters=(), sites=(), history_error="full", kept=KeptState("full", 2, 3, "'a': no time", 0)
+        at_s=0.0,
+        targets=(),
+        meters=(),
+        sites=(),
+        history_error="full",
+        kept=HistoryState("full", 2, 3, "'a': no time", 0),
     )
     text = exposition.page(now).decode()
     for line in ("history_up 0.0", "history_lost_intervals_total 2.0", "history_refused_intervals_total 3.0"):
@@ -287,10 +292,10 @@ def test_a_second_monitor_is_refused_and_takes_over_only_where_it_is_told_to(
         beating.join()
     first.append([interval("one", 1)], FACTS)
     second = History.open(path, takeover=True)
-    with pytest.raises(TakenOver):
+    with pytest.raises(HistoryTakenOverError):
         first.append([interval("one", 2)], FACTS)
     first._beat_s = -math.inf
-    with pytest.raises(TakenOver):
+    with pytest.raises(HistoryTakenOverError):
         first.beat()
     second.append([interval("one", 2)], FACTS)
     assert second.totals()["one"].tokens[TokenKind.OUTPUT] == 300.0
@@ -303,7 +308,7 @@ def test_a_second_monitor_is_refused_and_takes_over_only_where_it_is_told_to(
 @pytest.mark.finding("F11")
 def test_who_is_taken_over_says_so_and_keeps_nothing(tmp_path: Path) -> None:
     first = History.open(tmp_path / "h.db")
-    keeper = Keeper(first)
+    keeper = HistoryWriter(first)
     second = History.open(tmp_path / "h.db", takeover=True)
     keeper.append([interval("one", 0)], FACTS)
     keeper.close()
@@ -364,7 +369,7 @@ def test_the_store_is_its_owners_alone(tmp_path: Path) -> None:
 
 def test_facts_of_another_kind_do_not_stop_the_writer(tmp_path: Path) -> None:
     history = History.open(tmp_path / "h.db")
-    keeper = Keeper(history)
+    keeper = HistoryWriter(history)
     odd = TargetFacts("\ud83d", "m", "s")
     keeper.append([replace(interval("one", 0), target=odd.target)], {odd.target: odd})
     keeper.append([interval("one", 0)], FACTS)

@@ -39,7 +39,7 @@ def test_every_effect_by_hand() -> None:
     assert carbon.per_year.value == pytest.approx(5e-4 * 100 * 365 * 86400) and carbon.per_year.unit == "gCO2e/year"
     cost = found["cost, energy and other"]
     assert found["cost of energy"].per_token.value == pytest.approx(3e-7)
-    assert found["amortised and other cost"].per_token.value == pytest.approx(1e-5)
+    assert found["amortized and other cost"].per_token.value == pytest.approx(1e-5)
     assert cost.per_million_tokens.value == pytest.approx(10.3) and cost.per_million_tokens.unit == "EUR"
     assert found["water"].per_token.value == pytest.approx(2e-6), "WUE is per joule of IT energy, not of the site's"
 

@@ -13,10 +13,10 @@ from joulemill.physics.serving.step import StepTimes
 
 def arithmetic_j(t: ShardTable, p: PowerRates, step: StepTimes) -> Array:
     """Joules of the operations of a step at the highest clock, class by class."""
-    newest = np.where(t.newest_count > 0.0, p.newest_flop_ratio, 1.0)
+    newest = np.where(t.is_newest > 0.0, p.newest_flop_ratio, 1.0)
     each = newest * t.rated_w / t.peak_0_flop_s * np.asarray(p.flop_ratio)[:, None]
     rows = np.arange(t.tdp_w.size)
-    narrow, expert = (each[kind.astype(int), rows] for kind in (t.matrix_class_count, t.expert_class_count))
+    narrow, expert = (each[kind.astype(int), rows] for kind in (t.matrix_class, t.expert_class))
     return each[0] * step.executed_0_flop + narrow * step.executed_1_flop + expert * step.executed_expert_flop
 
 
@@ -25,12 +25,12 @@ def moved_j(p: PowerRates, step: StepTimes) -> Array:
 
 
 def floor_w(t: ShardTable, p: PowerRates) -> Array:
-    newest = np.where(t.newest_count > 0.0, p.newest_wait_ratio, 1.0)
+    newest = np.where(t.is_newest > 0.0, p.newest_wait_ratio, 1.0)
     return np.maximum(p.wait_ratio * newest * t.rated_w, t.resting_w)
 
 
 def kernels_w(t: ShardTable, p: PowerRates) -> Array:
-    return p.busy_ratio * np.where(t.newest_count > 0.0, p.newest_busy_ratio, 1.0) * t.rated_w
+    return p.busy_ratio * np.where(t.is_newest > 0.0, p.newest_busy_ratio, 1.0) * t.rated_w
 
 
 def least_j(t: ShardTable, p: PowerRates, found: Steady) -> Array:

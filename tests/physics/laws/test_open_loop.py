@@ -44,8 +44,8 @@ def test_a_stream_has_no_opening_burst_and_waits_no_less_than_a_lone_request() -
     at = sample(6)
     quiet = np.ones_like(at.demand.batch_req)
     closed = steady(at.table, RATES, at.demand)
-    stream = steady(at.table, RATES, replace(at.demand, open_ratio=quiet))
-    lone = steady(at.table, RATES, replace(at.demand, batch_req=quiet, open_ratio=quiet))
+    stream = steady(at.table, RATES, replace(at.demand, open_loop=quiet))
+    lone = steady(at.table, RATES, replace(at.demand, batch_req=quiet, open_loop=quiet))
     # Where prompts are rare and many requests would have opened together, no burst is left, and hardly a queue.
     fits = at.demand.batch_req <= stream.capacity_req
     rare = fits & (at.demand.batch_req >= 64) & (at.demand.computed_tok > 200.0) & (stream.prefill_ratio < 0.2)

@@ -27,12 +27,12 @@ def test_prompts_of_their_own_and_uncaptured_graphs_are_no_faster() -> None:
     d = drawn.demand
     whole = replace(d, budget_tok=np.maximum(d.budget_tok, d.computed_tok))
     plain = steady(drawn.table, RATES, whole)
-    for switched in (replace(whole, chunked_ratio=0.0), replace(whole, eager_ratio=1.0)):
+    for switched in (replace(whole, chunked_prefill=0.0), replace(whole, eager=1.0)):
         slower = steady(drawn.table, RATES, switched)
         assert np.all(slower.rate_tok_s <= plain.rate_tok_s * (1 + 1e-9))
     # Both at once read the weights as often as the one and launch as often as the other.
-    both = steady(drawn.table, RATES, replace(whole, chunked_ratio=0.0, eager_ratio=1.0)).rate_tok_s
-    assert np.all(both <= steady(drawn.table, RATES, replace(whole, eager_ratio=1.0)).rate_tok_s * (1 + 1e-9))
+    both = steady(drawn.table, RATES, replace(whole, chunked_prefill=0.0, eager=1.0)).rate_tok_s
+    assert np.all(both <= steady(drawn.table, RATES, replace(whole, eager=1.0)).rate_tok_s * (1 + 1e-9))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as npst
 from joulemill.errors import InputError
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.physics.production.token_production import (
-    TwoStave,
+    TwoCeiling,
     binding_resource,
     elasticities,
     phi_figure,
@@ -90,7 +90,7 @@ def test_leading_axes_are_deployments() -> None:
 
 @given(k=POSITIVE, c=POSITIVE, p=POSITIVE, e=POSITIVE, share=st.floats(0.1, 1.0))
 def test_two_staves_and_the_sources_test_of_binding(k: float, c: float, p: float, e: float, share: float) -> None:
-    view = TwoStave(
+    view = TwoCeiling(
         compute_flop_s=k,
         work_flop_tok=c,
         facility_w=p,
@@ -102,7 +102,7 @@ def test_two_staves_and_the_sources_test_of_binding(k: float, c: float, p: float
     assert view.rate_tok_s == pytest.approx(float(token_rate([k, share * p], [c, e], 0.7, 0.5)))
     if view.compute_tok_s != pytest.approx(view.power_tok_s, rel=1e-9):
         assert view.binding == ("power" if view.power_tok_s < view.compute_tok_s else "compute")
-    ten = TwoStave(compute_flop_s=k, work_flop_tok=c, facility_w=p, energy_j_tok=10 * e, theta_ratio=share)
+    ten = TwoCeiling(compute_flop_s=k, work_flop_tok=c, facility_w=p, energy_j_tok=10 * e, theta_ratio=share)
     assert ten.power_tok_s == pytest.approx(view.power_tok_s / 10)
 
 
@@ -116,7 +116,7 @@ def test_theta_is_dimensionless_and_unknown_without_pue() -> None:
 def test_impossible_staves_are_refused(change: dict[str, float]) -> None:
     good = {"compute_flop_s": 1.0, "work_flop_tok": 1.0, "facility_w": 1.0, "energy_j_tok": 1.0, "theta_ratio": 1.0}
     with pytest.raises(InputError):
-        TwoStave(**(good | change))
+        TwoCeiling(**(good | change))
 
 
 def test_negative_or_missing_numbers_are_refused() -> None:

@@ -350,7 +350,7 @@ def test_drafts_in_passes_of_their_own_keep_the_devices_waiting() -> None:
     own = host.step_s + 64 * host.sequence_s + host.rank_s
     waited = float(host_s(t, host, plain, a * 64, a * 0.05)[0])
     assert float(host_s(t, host, drafting, a * 64, a * 0.05)[0]) == pytest.approx(3 * own)
-    beside = replace(drafting, drafts_hidden_ratio=a)
+    beside = replace(drafting, drafts_hidden=a)
     assert float(host_s(t, host, beside, a * 64, a * 0.05)[0]) == pytest.approx(waited)
     within = replace(host, draft_passes_count=1.0)
     assert float(host_s(t, within, drafting, a * 64, a * 0.05)[0]) == pytest.approx(waited)

@@ -97,7 +97,7 @@ def closed_s(batch: float, input_tok: float, rates: ArrivalRates, lockstep: floa
         input_tok=a * input_tok,
         answer_steps=a * answer_steps,
         step_s=a * PLAIN_S,
-        lockstep_ratio=a * lockstep,
+        uniform_lengths=a * lockstep,
         poll_count=a * 0.0,
         spread_ratio=0.2 / 12**0.5 / 0.9,
     )
@@ -136,11 +136,11 @@ def test_a_router_adds_its_time_where_one_stands_before_the_server() -> None:
         input_tok=a * 1024.0,
         answer_steps=a * 512.0,
         step_s=a * 0.02,
-        lockstep_ratio=a * 0.0,
+        uniform_lengths=a * 0.0,
         poll_count=a * 0.0,
     )
     steps = steps_of(16.0, 1024.0)
-    routed = first_token_s(rates, steps, replace(load, gateway_ratio=a))
+    routed = first_token_s(rates, steps, replace(load, behind_router=a))
     assert (routed - first_token_s(rates, steps, load))[0] == pytest.approx(0.07)
 
 
@@ -152,7 +152,7 @@ def looked_at(poll_count: float, hold_count: float = 0.0, ranks_count: float = 1
         input_tok=a * 1024.0,
         answer_steps=a * 512.0,
         step_s=a * 0.02,
-        lockstep_ratio=a * 0.0,
+        uniform_lengths=a * 0.0,
         poll_count=a * poll_count,
         hold_count=hold_count,
         spread_ratio=0.5,
@@ -234,7 +234,7 @@ def test_looking_at_the_queue_less_often_adds_half_the_steps_between(polls: floa
         input_tok=a * 1024.0,
         answer_steps=a * 1e9,
         step_s=a * 0.02,
-        lockstep_ratio=a * 0.0,
+        uniform_lengths=a * 0.0,
         poll_count=a * 0.0,
     )
     steps = steps_of(batch, 1024.0)

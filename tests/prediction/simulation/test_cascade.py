@@ -99,7 +99,7 @@ def test_what_a_cascade_cannot_be_is_refused() -> None:
         Lengths("fixed", 8),
         sessions=Sessions(Lengths("fixed", 3), Lengths("fixed", 8), 1.0),
     )
-    with pytest.raises(InputError, match="no sessions"):
+    with pytest.raises(InputError, match="does not support sessions"):
         play_scene(replace(cascade(), traffic=traffic_of(demand, np.random.default_rng(1))))
     for text, says in (("escalate=30%", "model must be given"), ("model=a", "escalate must be given")):
         with pytest.raises(InputError, match=says):

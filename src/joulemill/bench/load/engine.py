@@ -45,7 +45,7 @@ _TOLD_RETRY_S = 5.0
 
 
 @dataclass(slots=True)
-class Tally:
+class RequestCounts:
     """Counts over the whole run; ``failed`` are records that are neither ok nor cancelled."""
 
     sent: int = 0
@@ -74,7 +74,7 @@ class Engine:
         self._talks: dict[str, Conversation] = {}
         self.session, self.endpoint, self.workload, self.sink = session, endpoint, workload, sink
         self.retries = retries
-        self.tally = Tally()
+        self.tally = RequestCounts()
         self.spent = asyncio.Event()
         self.phase = "load"
         self.latency_s: float | None = None

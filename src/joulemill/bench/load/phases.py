@@ -11,7 +11,7 @@ import numpy as np
 
 from joulemill.bench.load.arrivals import Arrival, cut_of
 from joulemill.bench.load.engine import Engine
-from joulemill.bench.load.prompts import CALIBRATION_WORDS, LengthLine
+from joulemill.bench.load.prompts import CALIBRATION_WORDS, TokenLengthFit
 from joulemill.bench.load.replay import clipped, replayed
 from joulemill.bench.load.until import NarrowEnough
 from joulemill.bench.load.workload import Job
@@ -34,7 +34,7 @@ _MEANT = {
 }
 
 
-async def calibrate(engine: Engine, max_context_tok: int | None) -> LengthLine:
+async def calibrate(engine: Engine, max_context_tok: int | None) -> TokenLengthFit:
     """Size the prompts by the server's counts. Raises ServerError(usage=True) where it answers nothing usable."""
     engine.begin("calibrate")
     samples: list[tuple[int, int]] = []

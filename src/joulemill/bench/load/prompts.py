@@ -47,7 +47,7 @@ def prompt_text(seed: int, index: int, words: int, *, shared_words: int = 0, sal
     The first ``shared_words`` are the same for every index; then come the prompt's own number and its own sentences.
     """
     shared = _drawn(random.Random(f"{salt}:{seed}:shared"), min(shared_words, words))
-    # A number of mixed digits first: counting numbers would share their leading token between neighbours.
+    # A number of mixed digits first: counting numbers would share their leading token between neighbors.
     own = random.Random(f"{salt}:{seed}:{index}")
     lead = [f"{own.randrange(10**8):08d}.{index}", _LEAD]
     task = _TASK.split()
@@ -65,7 +65,7 @@ def _drawn(rng: random.Random, words: int) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class LengthLine:
+class TokenLengthFit:
     """tokens = overhead_tok + tok_word · words."""
 
     overhead_tok: float
@@ -76,7 +76,7 @@ class LengthLine:
         return max(1, round((asked_tok - self.overhead_tok) / self.tok_word))
 
 
-def fitted(samples: Sequence[tuple[int, int]], *, overhead_tok: float | None = None) -> LengthLine:
+def fitted(samples: Sequence[tuple[int, int]], *, overhead_tok: float | None = None) -> TokenLengthFit:
     """Least-squares line through (words, tokens) pairs; the slope alone where the overhead is known or the words agree.
 
     Raises ServerError where no line with a positive slope goes through them: the server's counts do not follow the
@@ -96,17 +96,17 @@ def fitted(samples: Sequence[tuple[int, int]], *, overhead_tok: float | None = N
             "the server's prompt_tokens do not grow with the prompt, prompts cannot be sized; check its usage counts",
             usage=True,
         )
-    return LengthLine(overhead, slope)
+    return TokenLengthFit(overhead, slope)
 
 
-class PromptMill:
+class PromptGenerator:
     """Makes prompts of asked token counts and learns from the counts that come back."""
 
     def __init__(self, seed: int, *, shared_prefix_tok: int = 0, salt: str = "") -> None:
         self.seed, self.salt = seed, salt
         self.shared_prefix_tok = shared_prefix_tok
-        self.line = LengthLine(0.0, GUESS_TOK_WORD)
-        self._calibrated: LengthLine | None = None
+        self.line = TokenLengthFit(0.0, GUESS_TOK_WORD)
+        self._calibrated: TokenLengthFit | None = None
         self._recent: deque[tuple[int, int]] = deque(maxlen=MEMORY)
         self._errors: list[float] = []
 
@@ -120,7 +120,7 @@ class PromptMill:
         """Prompt ``index`` of this run, of ``words`` words."""
         return prompt_text(self.seed, index, words, shared_words=shared_words, salt=self.salt)
 
-    def calibrate(self, samples: Sequence[tuple[int, int]]) -> LengthLine:
+    def calibrate(self, samples: Sequence[tuple[int, int]]) -> TokenLengthFit:
         """Take the line from calibration replies, (words, prompt tokens) each."""
         self.line = self._calibrated = fitted(samples)
         self._recent.clear()

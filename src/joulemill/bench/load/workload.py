@@ -8,7 +8,7 @@ import numpy as np
 
 from joulemill.bench.load.arrivals import Arrival
 from joulemill.bench.load.conversation import Conversation
-from joulemill.bench.load.prompts import PromptMill
+from joulemill.bench.load.prompts import PromptGenerator
 from joulemill.servers.client import Answer, Ask
 from joulemill.statistics.lengths import Lengths
 
@@ -42,7 +42,7 @@ class AskRules:
 class RequestSource:
     """Makes jobs; lengths are drawn in blocks beforehand, as a draw for each request would cost the event loop."""
 
-    def __init__(self, mill: PromptMill, prompt: Lengths, output: Lengths, rules: AskRules) -> None:
+    def __init__(self, mill: PromptGenerator, prompt: Lengths, output: Lengths, rules: AskRules) -> None:
         self.mill, self.prompt_lengths, self.output_lengths, self.rules = mill, prompt, output, rules
         seeds = np.random.SeedSequence(mill.seed).spawn(2)
         self._rngs = tuple(np.random.default_rng(s) for s in seeds)

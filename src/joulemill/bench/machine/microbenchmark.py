@@ -5,7 +5,7 @@ the thread count that the server uses. What is not: integer dot products. Quanti
 several times faster than float32; ``compute_int8_flop_s`` brackets that rate between the measured float32 rate and the
 same times the operations that one instruction of this CPU does for int8 against float32. It is labelled modelled.
 
-A busy neighbour lowers what is measured: low and high are the slowest and fastest repetition, value is the median.
+A busy neighbor lowers what is measured: low and high are the slowest and fastest repetition, value is the median.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class Limits:
         known = {uuid: v for uuid, v in values.items() if v is not None}
         name = "power limit" if knob == "power" else "clock"
         if len(known) < len(values):
-            self.context.notice(f"the {name} is not probed: a board is at its least already, or does not tell it")
+            self.context.notice(f"the {name} is not probed: the board is already at its lowest, or does not report it")
             return None
         try:
             for board in self.found:  # what it has already, so that nothing changes where it is allowed
@@ -113,7 +113,7 @@ class Limits:
     def _put_back(self, change: LimitChange) -> None:
         left = put_back(self.boards, self.found, dict.fromkeys(change.values, (change.knob,)))
         if left:
-            self.context.notice(f"could not be put back, do it by hand: {'; '.join(left)}")
+            self.context.notice(f"could not be restored; restore it by hand: {'; '.join(left)}")
         else:
             for uuid in change.values:
                 self._touched[uuid].remove(change.knob)

@@ -17,8 +17,8 @@ from typing import Any
 from joulemill.bench.host import hosted
 from joulemill.bench.options import BenchOptions
 from joulemill.bench.preflight import announced
-from joulemill.bench.progress import Teller
-from joulemill.bench.run import Surroundings, measure
+from joulemill.bench.progress import Progress
+from joulemill.bench.run import RunContext, measure
 from joulemill.bench.series.plan import DEFAULT_POINT_S
 from joulemill.errors import InputError, MachineError
 from joulemill.ledger.account import account
@@ -89,8 +89,8 @@ def check_search(options: BenchOptions) -> None:
 async def find_rate(
     options: BenchOptions,
     folder: Path,
-    around: Surroundings,
-    teller: Teller,
+    around: RunContext,
+    teller: Progress,
     *,
     point_s: float | None = None,
     least_attained_ratio: float = LEAST_ATTAINED_RATIO,
@@ -107,8 +107,8 @@ async def find_rate(
 async def _searched(
     plain: BenchOptions,
     folder: Path,
-    around: Surroundings,
-    teller: Teller,
+    around: RunContext,
+    teller: Progress,
     least_attained_ratio: float,
     after: Callable[[Path], None],
 ) -> tuple[RateSearch, list[Trial]]:

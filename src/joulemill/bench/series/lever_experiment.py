@@ -42,7 +42,7 @@ class Files:
 
 
 @dataclass(frozen=True)
-class Measured:
+class ExperimentLever:
     """A lever that can be measured. ``deed``: the run's options changed, or why it does not apply here."""
 
     name: str
@@ -78,7 +78,7 @@ def _budget(options: BenchOptions, files: Files) -> BenchOptions | str:
 
 def _draft(options: BenchOptions, files: Files) -> BenchOptions | str:
     if files.draft is None:
-        return "no draft is named: give --draft-gguf FILE, a smaller model with the same vocabulary"
+        return "no draft model is named: give --draft-gguf FILE, a smaller model with the same vocabulary"
     return replace(options, draft_gguf=files.draft, draft_tok=DRAFT_TOK)
 
 
@@ -102,15 +102,15 @@ def _cascade(options: BenchOptions, files: Files) -> BenchOptions | str:
 
 
 LEVERS = (
-    Measured("kv-q8", LEVER_LABELS["kv-q8"], _quantized_keys),
-    Measured("slots-x2", LEVER_LABELS["slots-x2"], _twice),
-    Measured("threads-half", LEVER_LABELS["threads-half"], _fewer_threads),
-    Measured("prefix-cache", LEVER_LABELS["prefix-cache"], _prefix_cache),
-    Measured("thinking-budget", LEVER_LABELS["thinking-budget"], _budget),
-    Measured("speculation", LEVER_LABELS["speculation"], _draft),
-    Measured("small-weights", LEVER_LABELS["small-weights"], _small),
-    Measured("second-model", LEVER_LABELS["second-model"], _second),
-    Measured(CASCADE, LEVER_LABELS[CASCADE], _cascade),
+    ExperimentLever("kv-q8", LEVER_LABELS["kv-q8"], _quantized_keys),
+    ExperimentLever("slots-x2", LEVER_LABELS["slots-x2"], _twice),
+    ExperimentLever("threads-half", LEVER_LABELS["threads-half"], _fewer_threads),
+    ExperimentLever("prefix-cache", LEVER_LABELS["prefix-cache"], _prefix_cache),
+    ExperimentLever("thinking-budget", LEVER_LABELS["thinking-budget"], _budget),
+    ExperimentLever("speculation", LEVER_LABELS["speculation"], _draft),
+    ExperimentLever("small-weights", LEVER_LABELS["small-weights"], _small),
+    ExperimentLever("second-model", LEVER_LABELS["second-model"], _second),
+    ExperimentLever(CASCADE, LEVER_LABELS[CASCADE], _cascade),
 )
 
 
@@ -140,8 +140,8 @@ def experiment_plan(
     return Plan(KIND, "lever", tuple(settings), there_and_back(len(settings), repeats), None, absent)
 
 
-def _chosen(only: Sequence[str]) -> list[Measured]:
-    by_name: Mapping[str, Measured] = {lever.name: lever for lever in LEVERS}
+def _chosen(only: Sequence[str]) -> list[ExperimentLever]:
+    by_name: Mapping[str, ExperimentLever] = {lever.name: lever for lever in LEVERS}
     unknown = [name for name in only if name not in by_name]
     if unknown:
         raise InputError(f"`only`: {unknown[0]!r} cannot be measured; use {', '.join(by_name)}")

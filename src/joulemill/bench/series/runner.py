@@ -18,9 +18,9 @@ from typing import Any
 
 from joulemill.bench.host import hosted
 from joulemill.bench.machine.power_limits import Limits
-from joulemill.bench.progress import Silence, Teller
+from joulemill.bench.progress import NullProgress, Progress
 from joulemill.bench.quality import asker
-from joulemill.bench.run import Surroundings, measure
+from joulemill.bench.run import RunContext, measure
 from joulemill.bench.series.plan import Plan
 from joulemill.errors import InputError, JoulemillError, MachineError
 from joulemill.recording.private import private_folder, write_private
@@ -32,8 +32,8 @@ from joulemill.recording.writer import free_folder
 async def run_plan(
     plan: Plan,
     out: Path | None,
-    teller: Teller | None = None,
-    around: Surroundings | None = None,
+    teller: Progress | None = None,
+    around: RunContext | None = None,
     *,
     limits: Limits | None = None,
     after: Callable[[Path], None] | None = None,
@@ -45,7 +45,7 @@ async def run_plan(
     is in ``out``, and what the first run raises where not one run could be made.
     """
     folder = out or free_folder(Path("runs"), time.time())
-    runs = _Runs(plan, folder, teller or Silence(), around or Surroundings())
+    runs = _Runs(plan, folder, teller or NullProgress(), around or RunContext())
     runs.limits, runs.after = limits, after
     with _termination_heard():
         return await runs.whole()
@@ -71,7 +71,7 @@ def _stop(number: int, frame: object) -> None:
 class _Runs:
     """The runs of a plan, with what is known of those that are done."""
 
-    def __init__(self, plan: Plan, folder: Path, teller: Teller, around: Surroundings) -> None:
+    def __init__(self, plan: Plan, folder: Path, teller: Progress, around: RunContext) -> None:
         self.plan, self.folder, self.teller, self.around = plan, folder, teller, around
         self.limits: Limits | None = None
         self.after: Callable[[Path], None] | None = None
@@ -109,12 +109,12 @@ class _Runs:
                 "resumes it, or choose another `out`"
             )
         self.done = list(sweep_document["runs"])
-        self.teller.note(f"going on after {self._ended()} of {len(self.plan.order)} runs in {self.folder}")
+        self.teller.note(f"resuming after {self._ended()} of {len(self.plan.order)} runs in {self.folder}")
 
     def _ended(self) -> int:
         return sum(r["status"] != "interrupted" for r in self.done)
 
-    async def _one(self, position: int, around: Surroundings) -> bool:
+    async def _one(self, position: int, around: RunContext) -> bool:
         """One run; False where it was the last that can be made."""
         index = self.plan.order[position]
         setting = self.plan.settings[index]
@@ -169,7 +169,7 @@ class _Runs:
 class _Prefixed:
     """A teller that says which run of the sweep it is, and each note once for all runs (``noted``)."""
 
-    def __init__(self, teller: Teller, prefix: str, noted: set[str]) -> None:
+    def __init__(self, teller: Progress, prefix: str, noted: set[str]) -> None:
         self.teller, self.prefix, self.noted = teller, prefix, noted
 
     def phase(self, name: str, total_s: float | None) -> None:

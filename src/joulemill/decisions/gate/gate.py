@@ -272,13 +272,13 @@ def _notes(
     apart = differences(every)
     if apart and terms.force:
         notes.insert(0, f"NOT COMPARABLE, forced: {len(apart)} conditions differ; the change may be theirs")
-    notes += [f"no run states its {n}: that it is the same is taken on trust" for n in unstated(every)]
+    notes += [f"no run states its {n}: it is assumed to be the same" for n in unstated(every)]
     if terms.without_quality:
         notes.append("quality was not looked at (--without-quality): fewer joules may be worse answers")
     if energy_change is None:
         return tuple(dict.fromkeys(notes))
     if energy_change.run_spread_ratio is None and not terms.run_spread_ratio:
-        notes.append("one run a side: what differs from run to run is not seen; repeat runs, or state --run-noise")
+        notes.append("one run per side: run-to-run variation is not seen; repeat runs, or state --run-noise")
     notes.append(_meter_note(every, energy_change, common))
     if (
         energy_change.exceeds_p_ratio() < FALSE_RATIO

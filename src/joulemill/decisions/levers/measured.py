@@ -24,7 +24,7 @@ RESAMPLES = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class ScoredAnswer:
     """One question as one model answered it: output tokens, score (None: unanswered), whether it ended by itself."""
 
     question: str
@@ -131,7 +131,7 @@ def _within(side: Sequence[Figure]) -> float | None:
 
 
 def answer_change(
-    base: Sequence[Answered], new: Sequence[Answered], energy: Figure, draws: np.random.Generator
+    base: Sequence[ScoredAnswer], new: Sequence[ScoredAnswer], energy: Figure, draws: np.random.Generator
 ) -> Figure:
     """Change of joules per correct answer: joules of the question set ÷ correct answers, over questions asked of both.
 
@@ -160,7 +160,7 @@ def answer_change(
     )
 
 
-def _scores(answers: Sequence[Answered]) -> dict[str, float]:
+def _scores(answers: Sequence[ScoredAnswer]) -> dict[str, float]:
     """Score of each question, the mean over its repeats."""
     scores_of_question: dict[str, list[float]] = {}
     for a in answers:
@@ -177,7 +177,7 @@ def _fewer(right: np.ndarray) -> float:
 
 
 def cascades(
-    first: Sequence[Answered], second: Sequence[Answered], first_j_tok: float, second_j_tok: float
+    first: Sequence[ScoredAnswer], second: Sequence[ScoredAnswer], first_j_tok: float, second_j_tok: float
 ) -> tuple[Cascade, ...]:
     """What two cascades of the same two models take: a judge that can be built, and one that cannot be beaten.
 
@@ -198,7 +198,7 @@ def cascades(
 def _cascade(
     judge: str,
     kept: Sequence[bool],
-    pairs: Sequence[tuple[Answered, Answered]],
+    pairs: Sequence[tuple[ScoredAnswer, ScoredAnswer]],
     first_j_tok: float,
     second_j_tok: float,
 ) -> Cascade:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from joulemill.decisions.levers.case import Case, Draft, EarlyExit, Lever, Model, Route, Settings, Transform
 from joulemill.physics.serving.deployment import Deployment
 
-#: Tokens of a step under chunked prefill that favours short steps (vLLM's older default).
+#: Tokens of a step under chunked prefill that favors short steps (vLLM's older default).
 SMALL_BUDGET_TOK = 2048.0
 
 
@@ -49,7 +49,7 @@ def disaggregated(case: Case, settings: Settings) -> Case | str:
         return "prompts are computed on other devices already"
     beside = not_computed_with(case.deployment)
     if beside:
-        return f"pools are not computed together with {beside}"
+        return f"disaggregated serving is not modelled together with {beside}"
     return replace(case, handover=True)
 
 
@@ -59,10 +59,10 @@ def speculation(case: Case, settings: Settings) -> Case | str:
         return "the deployment speculates already"
     beside = not_computed_with(case.deployment)
     if beside:
-        return f"a draft is not computed together with {beside}"
+        return f"speculative decoding is not modelled together with {beside}"
     named = settings.draft or drafting_layers(case.deployment)
     if named is None:
-        return "no draft is named (--draft MODEL), and the model has no layers that draft tokens"
+        return "no draft model is named (--draft MODEL), and the model has no layers that draft tokens"
     if named.architecture.vocabulary != case.deployment.architecture.vocabulary:
         ours, theirs = case.deployment.architecture.vocabulary, named.architecture.vocabulary
         if abs(ours - theirs) > 0.02 * ours:
@@ -96,7 +96,7 @@ def routed(*, cascade: bool) -> Transform:
     def apply(case: Case, settings: Settings) -> Case | str:
         small = settings.small
         if small is None:
-            return "no small model is named: --small MODEL takes the easy share"
+            return "no small model is given: --small MODEL serves the easy requests"
         if case.route is not None:
             return "requests are routed already"
         return replace(case, route=Route(small, settings.route_ratio, cascade))
@@ -120,7 +120,7 @@ def early_exit(case: Case, settings: Settings) -> Case | str:
         return "tokens leave early already"
     beside = not_computed_with(d)
     if beside:
-        return f"an early exit is not computed together with {beside}"
+        return f"an early exit is not modelled together with {beside}"
     if case.draft is not None:
         return "a draft's tokens must be verified by all layers"
     return replace(case, early_exit=EarlyExit(settings.exit_token_ratio, settings.exit_depth_ratio))

@@ -1,4 +1,4 @@
-// A day: the server plays it, two plots with one zoom show it, with and without the cut.
+// A day: the server simulates it, two plots with one zoom show it, with and without the cut.
 import { element } from "/static/dom.js";
 import { amount, digits, ends, percent, quantity } from "/static/figures.js";
 
@@ -42,7 +42,7 @@ function use(chosen) {
 
 async function play(ask) {
   for (const name of ["rate", "duration", "cut", "trace"]) $(`day-${name}-error`).textContent = "";
-  $("day-line").textContent = "Playing …";
+  $("day-line").textContent = "Simulating …";
   $("day-play").disabled = true;
   const texts = new URLSearchParams(FIELDS.map((name) => [`day.${name}`, $(`day-${name}`).disabled ? "" : $(`day-${name}`).value.trim()]).filter(([, v]) => v));
   if (trace) texts.set("name", trace.name);
@@ -114,7 +114,7 @@ function table(answer) {
     figure("Output rate", answer.output.rate_tok_s, "tok/s"), figure("Utilization U", answer.output.utilization, "1"),
     ...SCOPES.flatMap(([s, name]) => power(name, answer.power[`${s}_w`])),
     ...[["ttft_s", "TTFT"], ["tpot_s", "TPOT"], ["e2e_s", "End to end"]].flatMap(([n, name]) => latency(name, answer.latency[n])),
-    ["Requests", `${whole(answer.requests.completed)} of ${whole(answer.requests.offered)} completed, ${whole(answer.requests.rejected)} rejected`, "modelled", "counted in this one play"],
+    ["Requests", `${whole(answer.requests.completed)} of ${whole(answer.requests.offered)} completed, ${whole(answer.requests.rejected)} rejected`, "modelled", "counted in this simulation"],
     ...answer.policies.filter((p) => p.policy !== "none").flatMap((p) => policy(p, answer.events[0])),
   ];
   const head = element("tr");

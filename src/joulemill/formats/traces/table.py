@@ -99,7 +99,7 @@ def table_of(
     order = np.argsort(at_s, kind="stable")
     if at_s[order[-1]] - at_s[order[0]] > LONGEST_S:
         last = raw.place(int(order[-1]))
-        raise InputError(f"{last}: comes more than {_LONGEST} after the first; mind the unit of {timed}")
+        raise InputError(f"{last}: comes more than {_LONGEST} after the first; check the unit of {timed}")
     return TraceTable(
         at_s=at_s[order] - at_s[order[0]],
         input_tok=input_tok[order],
@@ -190,7 +190,7 @@ def _raised(input_tok: Whole, output_tok: Whole) -> Iterator[str]:
     """Counts of 0 that are taken as 1: an engine computes a prompt of one token at least, and its first answer."""
     for tok, what in ((input_tok, "prompt"), (output_tok, "output")):
         if none := int(np.count_nonzero(tok == 0)):
-            yield f"{none:,} of {len(tok):,} requests have 0 {what} tokens, which are played as 1"
+            yield f"{none:,} of {len(tok):,} requests have 0 {what} tokens, which are simulated as 1"
 
 
 def _number(value: object) -> float:

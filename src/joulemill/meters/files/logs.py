@@ -174,7 +174,7 @@ class FileMeter:
         if not unnamed:
             return
         times = [p.t_wall_s for p in unnamed if p.series.name == unnamed[0].series.name]
-        what = "no column of it tells boards apart (uuid, pci.bus_id, index; a name does not)"
+        what = "no column of it identifies the boards (uuid, pci.bus_id, index; a name does not)"
         backwards = any(later <= earlier for earlier, later in pairwise(times))
         if backwards or interleaved(times):
             raise InputError(

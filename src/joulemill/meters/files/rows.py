@@ -103,7 +103,7 @@ class LogParser(Protocol):
 class PtDaemon:
     """SPEC PTDaemon's ``spl.txt`` as MLPerf Power keeps it: the wall power of the whole system under test.
 
-    Accepted analysers are within 1 %. MLPerf's checker wants the clocks within 0.2 s; of another run nobody checked.
+    Accepted analyzers are within 1 %. MLPerf's checker wants the clocks within 0.2 s; of another run nobody checked.
     """
 
     SERIES = LogSeries(
@@ -111,7 +111,7 @@ class PtDaemon:
         name="power",
         quantity=Quantity.POWER,
         scope=Scope.NODE,
-        source="PTDaemon wall analyser; 1 % is SPEC's limit for analysers",
+        source="PTDaemon wall analyzer; 1 % is SPEC's limit for analyzers",
         rel_error=0.01,
     )
 

@@ -67,7 +67,7 @@ class LineReader:
         before, self._file = self._file, (state.st_dev, state.st_ino)
         if state.st_size < self.offset or (self.offset and before != self._file):
             self._anew()
-            raise ValueError(f"{self._path} became shorter: it was rotated or written anew")
+            raise ValueError(f"{self._path} became shorter: it was rotated or rewritten")
 
     def _split(self, chunk: bytes) -> Iterator[tuple[int, str | None]]:
         if self._decoder is None:

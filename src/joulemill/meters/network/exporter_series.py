@@ -32,7 +32,7 @@ SAME_RATIO = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SeriesSample:
     """One sample that a dialect understands, in SI; ``value`` None with the reason in ``error``."""
 
     dialect: ExporterDialect
@@ -47,7 +47,7 @@ class Found:
         """The channel's id."""
         return f"{self.dialect.name}:{self.device}:{self.metric.name}"
 
-    def at(self, sample: TextSample) -> Found:
+    def at(self, sample: TextSample) -> SeriesSample:
         """The same channel in another sample of the same series."""
         return _found(self.dialect, self.metric, self.device, sample)
 
@@ -88,7 +88,7 @@ def select(
     *,
     choice: SeriesChoice | None = None,
     several: bool | None = None,
-) -> dict[str, Found]:
+) -> dict[str, SeriesSample]:
     """What ``dialects`` make of ``samples``, by channel id; of several samples of one channel the first is taken.
 
     Where samples of one scrape contradict each other about one board, that channel is unknown.
@@ -98,7 +98,7 @@ def select(
     """
     wants = choice or SeriesChoice()
     wanted = [s for s in samples if wants.takes(s)]
-    series_of_channel: dict[str, Found] = {}
+    series_of_channel: dict[str, SeriesSample] = {}
     for dialect in dialects:
         every = ((m, s) for m in dialect.metrics for s in _ranked(dialect, m, wanted))
         ours = [(m, s) for m, s in every if wants.takes_board(dialect, m, s)]
@@ -113,7 +113,7 @@ def select(
     return series_of_channel
 
 
-def _of_both(first: Found, again: Found) -> Found:
+def _of_both(first: SeriesSample, again: SeriesSample) -> SeriesSample:
     """``first``, unless ``again`` shows that two boards go by one name."""
     a, b = first.sample, again.sample
     one_scrape = a.name == b.name and a.t_wall_s == b.t_wall_s
@@ -129,12 +129,14 @@ def _of_both(first: Found, again: Found) -> Found:
     return replace(first, value=None, error=f"{Reason.CONFLICT.value}: {why}")
 
 
-def meter_of(series: Found, spec: str, everything: Iterable[Found]) -> str:
+def meter_of(series: SeriesSample, spec: str, everything: Iterable[SeriesSample]) -> str:
     """The meter's name: two exporters behind one address are two meters, for what they show may overlap."""
     return f"{spec}#{series.dialect.name}" if len({f.dialect.name for f in everything}) > 1 else spec
 
 
-def channel_of(series: Found, spec: str, *, update_period_s: float | None, clock_skew_s: float | None) -> Channel:
+def channel_of(
+    series: SeriesSample, spec: str, *, update_period_s: float | None, clock_skew_s: float | None
+) -> Channel:
     """The channel of a sample that was found."""
     metric = series.metric
     energetic = metric.quantity in (Quantity.ENERGY, Quantity.POWER)
@@ -207,7 +209,7 @@ def _device(
     return None
 
 
-def _found(dialect: ExporterDialect, metric: ExporterMetric, device: str, sample: TextSample) -> Found:
+def _found(dialect: ExporterDialect, metric: ExporterMetric, device: str, sample: TextSample) -> SeriesSample:
     value = sample.value * metric.factor
     error: str | None = None
     if not math.isfinite(sample.value):
@@ -219,4 +221,4 @@ def _found(dialect: ExporterDialect, metric: ExporterMetric, device: str, sample
     else:
         fault = reading_fault(Quantity(metric.quantity), value, scope=Scope(metric.scope))
         error = None if fault is None else f"{fault.value}: {sample.name} is {sample.value:.6g}"
-    return Found(dialect, metric, device, sample, None if error else value, error)
+    return SeriesSample(dialect, metric, device, sample, None if error else value, error)

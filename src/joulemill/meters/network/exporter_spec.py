@@ -16,7 +16,7 @@ from joulemill.formats.prometheus_text import TextSample
 from joulemill.ledger.identity import listed
 from joulemill.ledger.record import Quantity, Scope
 from joulemill.meters.meter import Spec
-from joulemill.meters.network.exporter_series import Found, SeriesChoice, names, select
+from joulemill.meters.network.exporter_series import SeriesChoice, SeriesSample, names, select
 
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*", re.ASCII)
@@ -42,7 +42,7 @@ class ExporterQuery:
         dialects = (exporter_dialect(wanted),) if wanted else exporter_dialects()
         return ExporterQuery(spec, dialects, SeriesChoice(_where(spec), spec.several("gpus")), prefix, host)
 
-    def select(self, samples: Sequence[TextSample]) -> dict[str, Found]:
+    def select(self, samples: Sequence[TextSample]) -> dict[str, SeriesSample]:
         """The channels in ``samples``."""
         return select(self.dialects, self.named(samples), self.host, choice=self.choice, several=self.several)
 
@@ -64,7 +64,7 @@ class ExporterQuery:
         """The labels as PromQL writes them, a comma before each."""
         return "".join(f',{label}=~"{_any_of(values)}"' for label, values in self.choice.where.items())
 
-    def check(self, samples: Sequence[TextSample], channels: Mapping[str, Found]) -> None:
+    def check(self, samples: Sequence[TextSample], channels: Mapping[str, SeriesSample]) -> None:
         """Raise where what is asked for is not among ``samples``, or not as often as expected.
 
         InputError for a label or board that nothing has, MachineError for another number of boards, or no power at all.
@@ -81,7 +81,7 @@ class ExporterQuery:
             shown = f"{len(boards)} shown ({listed(boards)})" if boards else "none shown"
             raise MachineError(f"`meter` {self.spec.text}: {count} devices expected, {shown}; is one lost or hidden?")
 
-    def _check_labels(self, every: Mapping[str, Found]) -> None:
+    def _check_labels(self, every: Mapping[str, SeriesSample]) -> None:
         for label, values in self.choice.where.items():
             there = {f.sample.labels.get(label, "") for f in every.values()}
             missing = [v for v in values if v not in there]
@@ -89,7 +89,7 @@ class ExporterQuery:
                 have = f"is one of {listed(there - {''})}" if there - {""} else "is no label there"
                 raise InputError(f"`meter` {self.spec.text}: nothing has {label}={missing[0]!r}; {label} {have}")
 
-    def _check_boards(self, every: Mapping[str, Found], channels: Mapping[str, Found]) -> None:
+    def _check_boards(self, every: Mapping[str, SeriesSample], channels: Mapping[str, SeriesSample]) -> None:
         boards = [f for f in every.values() if f.metric.scope == Scope.DEVICE and _energetic(f)]
         named = {n for f in boards for n in names(f.dialect, f.sample)}
         missing = [b for b in self.choice.boards if b not in named]
@@ -105,7 +105,7 @@ class ExporterQuery:
                 )
 
 
-def unknown_devices(channels: Iterable[Found]) -> list[str]:
+def unknown_devices(channels: Iterable[SeriesSample]) -> list[str]:
     """A sentence for each thing whose power or energy cannot be used now, with what the exporter shows."""
     return [
         f"{f.device}: {f.error}; it is unknown, and so is every sum that needs it"
@@ -114,7 +114,7 @@ def unknown_devices(channels: Iterable[Found]) -> list[str]:
     ]
 
 
-def _energetic(series: Found) -> bool:
+def _energetic(series: SeriesSample) -> bool:
     return series.metric.quantity in (Quantity.ENERGY, Quantity.POWER)
 
 

@@ -20,7 +20,7 @@ from joulemill.errors import InputError, MachineError
 from joulemill.formats.prometheus_text import TextSample, parse_exposition
 from joulemill.ledger.record import Channel, Quantity, Reading
 from joulemill.meters.meter import Meter, MeterContext, Spec
-from joulemill.meters.network.exporter_series import Found, channel_of, meter_of
+from joulemill.meters.network.exporter_series import SeriesSample, channel_of, meter_of
 from joulemill.meters.network.exporter_spec import ExporterQuery, unknown_devices
 from joulemill.meters.network.http import DATE_HALF_S, Credentials, HttpSource, clock_ahead_s, date_half_s, unreachable
 from joulemill.meters.network.prometheus_server import ServerMeter, is_api
@@ -86,7 +86,7 @@ class PageMeter:
         """End the connection."""
         self._source.close()
 
-    def _scrape(self) -> tuple[dict[str, Found], float]:
+    def _scrape(self) -> tuple[dict[str, SeriesSample], float]:
         samples, took_s = self._samples()
         return self._asked.select(samples), took_s
 
@@ -102,13 +102,13 @@ class PageMeter:
             self._half_s = date_half_s(answer)
         return parse_exposition(answer.body.decode("utf-8", "replace"), self._wanted), took_s
 
-    def _skew_s(self, page: Found, took_s: float) -> float | None:
+    def _skew_s(self, page: SeriesSample, took_s: float) -> float | None:
         """Bound on the error of a sample's time: of our own clock's, or of the exporter's, which its Date tells."""
         if page.sample.t_wall_s is None:
             return took_s / 2
         return None if self._ahead_s is None else self._half_s + took_s / 2
 
-    def _reading(self, channel: Channel, series: Found | None, mono: float, wall: float) -> Reading | None:
+    def _reading(self, channel: Channel, series: SeriesSample | None, mono: float, wall: float) -> Reading | None:
         """A sample as a reading on our clocks; None for one that was read already."""
         if series is None:
             return Reading(channel.id, mono, wall, None, "the page no longer shows it")
@@ -123,7 +123,7 @@ class PageMeter:
         self._latest[series.channel] = t
         return Reading(channel.id, mono + ours - wall, ours, series.value, series.error)
 
-    def _watched(self, first: Mapping[str, Found]) -> float | None:
+    def _watched(self, first: Mapping[str, SeriesSample]) -> float | None:
         """The exporter's default collect interval where its values stand still while we watch, else None."""
         slow = max((f.dialect.collect_interval_s or 0.0 for f in first.values()), default=0.0)
         if slow <= WATCH_S:
@@ -176,5 +176,5 @@ def _api_base(source: HttpSource, spec: Spec) -> str | None:
         return None
 
 
-def _of_power(series: Found, period_s: float | None) -> float | None:
+def _of_power(series: SeriesSample, period_s: float | None) -> float | None:
     return period_s if series.metric.quantity in (Quantity.ENERGY, Quantity.POWER) else None

@@ -282,7 +282,7 @@ def _unread(trace: Trace) -> Finding:
     if refused is not None and (trace.failed_why or refused.code not in (Reason.NO_READINGS, Reason.TOO_FEW_READINGS)):
         return refused
     if _stands_still(trace):
-        return Finding(Reason.STALE, trace.channel.id, "its counter stands still", fatal=True)
+        return Finding(Reason.STALE, trace.channel.id, "its counter does not change", fatal=True)
     if len(trace.failed_s) and (not len(trace.read_s) or trace.failed_s[-1] > trace.read_s[-1]):
         why = trace.failed_why[-1]
         return Finding(why, trace.channel.id, f"its newest readings fail: {trace.examples.get(why, '')}", fatal=True)

@@ -20,7 +20,7 @@ from joulemill.catalog.devices import find_device
 from joulemill.catalog.nodes import node_of
 from joulemill.errors import InputError
 from joulemill.ledger.record import Scope
-from joulemill.ledger.unmetered import Holder, NodeRange, PackageHolder
+from joulemill.ledger.unmetered import NodeModel, NodeRange, PackageNodeModel
 from joulemill.meters.meter import parse_spec
 from joulemill.physics.hardware.node import Node, share_power
 
@@ -78,10 +78,10 @@ class Chassis:
     node: Node | None
     reason: str = ""
     others: Others | None = None
-    holder: Holder | None = None
+    holder: NodeModel | None = None
     board_w: float | None = None
 
-    def share(self, boards_count: int, start_s: float, end_s: float) -> Holder | None:
+    def share(self, boards_count: int, start_s: float, end_s: float) -> NodeModel | None:
         """The target's part of it in a window."""
         if self.node is None:
             return self.holder
@@ -102,7 +102,7 @@ def chassis_of(device: str | None) -> Chassis:
     except InputError as fault:
         return Chassis(None, str(fault))
     if hardware.kind == "cpu":
-        return Chassis(None, holder=PackageHolder())
+        return Chassis(None, holder=PackageNodeModel())
     try:
         return Chassis(node_of(device), board_w=hardware.tdp_w)
     except InputError as fault:

@@ -21,7 +21,7 @@ COMPLETE_RATIO = 0.999
 RACK_MARGIN_RATIO = 0.1
 #: Names told in a reason; the rest are counted.
 NAMED = 3
-NO_STRETCH = "no stretch of time has been metered yet"
+NO_STRETCH = "no interval has been metered yet"
 
 
 def it_energy(nodes: Mapping[str, ScopeEnergy | None]) -> tuple[ScopeEnergy | None, str]:
@@ -54,7 +54,9 @@ def pue(energy: Mapping[str, ScopeEnergy], it: ScopeEnergy | None, why: str) -> 
         low = max(site.energy_j - site.half_width_j, 0.0) / (it.energy_j + it.half_width_j)
         high = (site.energy_j + site.half_width_j) / (it.energy_j - it.half_width_j)
     if (ratio if high is None else high) < 1.0:
-        return unknown("1", f"the site's meter reads {ratio:.3g} times what its nodes do: it does not hold them all")
+        return unknown(
+            "1", f"the site's meter reads {ratio:.3g} times what its nodes do: it does not cover all of them"
+        )
     return Figure(ratio, "1", Basis.MEASURED, low=low, high=high, source="site joules ÷ node joules")
 
 

@@ -35,7 +35,7 @@ _Key = tuple[str, frozenset[tuple[str, str]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Unrolled:
+class MonotonicPage:
     """``page`` with counters through restarts; ``restarted``: one of them began anew since the page before.
 
     ``comparable`` is False where differences to the page before say nothing.
@@ -62,7 +62,7 @@ class CounterSeries:
         self._start_s: float | None = None
         self._last_wall_s: float | None = None
 
-    def take(self, page: MetricsPage, wall_s: float) -> Unrolled:
+    def take(self, page: MetricsPage, wall_s: float) -> MonotonicPage:
         """The page at ``wall_s`` (UNIX time) with counters that never fall."""
         start_s = _process_start_s(page)
         moved_s = 0.0 if start_s is None or self._start_s is None else start_s - self._start_s
@@ -86,7 +86,7 @@ class CounterSeries:
             restarted |= self._follow(key, sample, anew=anew, fresh=fresh)
             samples.append(TextSample(sample.name, sample.labels, self._total(key)))
         gone = [TextSample(k[0], f.labels, self._total(k)) for k, f in self._series.items() if k not in series_keys]
-        return Unrolled(MetricsPage((*samples, *gone), page.types, page.malformed_count), restarted, comparable)
+        return MonotonicPage(MetricsPage((*samples, *gone), page.types, page.malformed_count), restarted, comparable)
 
     def _follow(self, key: _Key, sample: TextSample, *, anew: bool, fresh: bool) -> bool:
         """Take one series' value in; whether it began anew."""

@@ -33,7 +33,7 @@ KEPT_STRETCHES = 5.0
 CLOSE_S = 1.0
 
 
-class Facility:
+class SiteMeters:
     """One site's meters, its totals and its latest stretch."""
 
     def __init__(self, config: SiteConfig, meters: TargetMeters, period_s: float) -> None:
@@ -101,7 +101,7 @@ class Facility:
         if self.latest is None:
             return unknown("1", NO_STRETCH)
         old = now_s - self._ended_s > STANDS_STRETCHES * self.period_s
-        return unknown("1", "its last stretch is too long ago") if old else self.latest.pue
+        return unknown("1", "its last interval is too long ago") if old else self.latest.pue
 
     def state(self) -> SiteState:
         """The site now."""
@@ -112,37 +112,37 @@ class Facility:
         return self.meters.health(None, self.config.name)
 
 
-class Facilities:
+class MeteredSites:
     """Every site that has meters."""
 
     def __init__(self, restored: Mapping[str, StoredSite] | None = None) -> None:
-        self._all: dict[str, Facility] = {}
+        self._all: dict[str, SiteMeters] = {}
         self._before = dict(restored or {})
         self._started = False
 
-    def __iter__(self) -> Iterator[Facility]:
+    def __iter__(self) -> Iterator[SiteMeters]:
         return iter(list(self._all.values()))
 
-    def opened(self, config: MonitorConfig) -> dict[str, Facility]:
+    def opened(self, config: MonitorConfig) -> dict[str, SiteMeters]:
         """Those that ``config`` wants: as they stand, or opened afresh. Raises InputError and opens none."""
-        wanted: dict[str, Facility] = {}
+        wanted: dict[str, SiteMeters] = {}
         try:
             for site in config.site:
                 known = self._all.get(site.name)
                 if known is not None and (known.config, known.period_s) == (site, config.site_period_s):
                     wanted[site.name] = known
                 elif site.meters:
-                    wanted[site.name] = Facility(site, site_meters(site, config), config.site_period_s)
+                    wanted[site.name] = SiteMeters(site, site_meters(site, config), config.site_period_s)
         except BaseException:
             self.give_up(wanted)
             raise
         return wanted
 
-    def give_up(self, wanted: Mapping[str, Facility]) -> None:
+    def give_up(self, wanted: Mapping[str, SiteMeters]) -> None:
         """Let go of what was opened for ``wanted`` alone."""
         let_go(f.meters for n, f in wanted.items() if self._all.get(n) is not f)
 
-    def go_on(self, wanted: dict[str, Facility]) -> None:
+    def go_on(self, wanted: dict[str, SiteMeters]) -> None:
         """Watch ``wanted`` and nothing else."""
         gone = [f for n, f in self._all.items() if wanted.get(n) is not f]
         fresh = [f for n, f in wanted.items() if self._all.get(n) is not f]
@@ -168,7 +168,7 @@ class Facilities:
         facility = self._all.get(site)
         return None if facility is None else facility.pue(now_s)
 
-    def channels(self, wanted: Mapping[str, Facility]) -> list[tuple[Channel, ...]]:
+    def channels(self, wanted: Mapping[str, SiteMeters]) -> list[tuple[Channel, ...]]:
         """What the meters of ``wanted`` read."""
         return [c for f in wanted.values() for c in f.meters.opened]
 

@@ -42,7 +42,7 @@ def alerts(now: Snapshot) -> list[Alert]:
 
 def _config(now: Snapshot) -> Iterator[Alert]:
     if now.config_error is not None:
-        yield Alert("warn", "config", "configuration", f"{now.config_error}; the one before it stands")
+        yield Alert("warn", "config", "configuration", f"{now.config_error}; the previous configuration stays in use")
 
 
 def _history(now: Snapshot) -> Iterator[Alert]:
@@ -53,7 +53,7 @@ def _history(now: Snapshot) -> Iterator[Alert]:
         text = f"{kept.refused_count} intervals could not be kept; the newest: {kept.refused}"
         yield Alert("warn", "history", "history", text)
     if kept is not None and kept.restarts_count:
-        yield Alert("warn", "history", "history", f"what writes it was begun again {kept.restarts_count} times")
+        yield Alert("warn", "history", "history", f"its writer was restarted {kept.restarts_count} times")
 
 
 def _targets(now: Snapshot) -> Iterator[Alert]:

@@ -18,10 +18,10 @@ from joulemill.wording import signed
 #: As many as anyone reads.
 SHOWN = 5
 ROLES = ("draft", "small", "alternative", "to")
-Found = dict[str, Any]
+LeversDocument = dict[str, Any]
 
 
-def levers_of(now: Snapshot, name: str) -> Found:
+def levers_of(now: Snapshot, name: str) -> LeversDocument:
     """``{"levers": [{name, effect, basis, note}], "reason"}`` for the target ``name``; an empty list says why."""
     target = next((t for t in now.targets if t.facts.target == name), None)
     if target is None:
@@ -94,7 +94,7 @@ def better_levers(
     return tuple(sorted(levers, key=lambda b: b.change))
 
 
-def _levers(model: str, device: str, devices: int, load: IntervalLoad, demand_req_s: float | None) -> Found:
+def _levers(model: str, device: str, devices: int, load: IntervalLoad, demand_req_s: float | None) -> LeversDocument:
     demand = None if demand_req_s is None else float(f"{demand_req_s:.2g}")  # alike ones share a prediction
     try:
         better = better_levers(model, device, devices, load, demand)
@@ -104,10 +104,14 @@ def _levers(model: str, device: str, devices: int, load: IntervalLoad, demand_re
         {"name": b.label, "effect": b.effect, "basis": "modelled", "note": f"{b.moves}; quality: {b.quality}"}
         for b in better[:SHOWN]
     ]
-    at = f"{load.batch_req:.0f} requests at once" if demand is None else f"{demand:g} requests a second, all that come"
-    basis_text = f"Predicted for about {at}; nothing is changed by looking."
+    at = (
+        f"{load.batch_req:.0f} requests at once"
+        if demand is None
+        else f"{demand:g} requests per second, all that arrive"
+    )
+    basis_text = f"Predicted for about {at}; the prediction changes nothing on the server."
     return {"levers": shown, "reason": basis_text if shown else "No lever is predicted to lower J/token at this load."}
 
 
-def _none(reason: str) -> Found:
+def _none(reason: str) -> LeversDocument:
     return {"levers": [], "reason": reason}

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from joulemill.errors import InputError, ServerError
 from joulemill.formats.prometheus_text import parse_exposition
 from joulemill.meters.network.http import Credentials, HttpSource
-from joulemill.monitor.discovery.config_sources import Named, boards_of, of_pods, of_prometheus, plain_url, safe
+from joulemill.monitor.discovery.config_sources import NamedSources, boards_of, of_pods, of_prometheus, plain_url, safe
 from joulemill.monitor.discovery.config_text import config_text
 from joulemill.servers.boundary import read_json
 
@@ -35,7 +35,7 @@ def config_from(prometheus: str | None, pods: str | None, dcgm: Sequence[str] = 
     if pods:
         parts.append(of_pods(_json(pods, ""), pods))
     boards = tuple(b for where in dcgm for b in _boards(where))
-    named = Named(*(tuple(x for p in parts for x in getattr(p, k)) for k in ("pages", "exporters", "passed")))
+    named = NamedSources(*(tuple(x for p in parts for x in getattr(p, k)) for k in ("pages", "exporters", "passed")))
     sources = " and ".join(safe(x.partition("?")[0]) for x in (prometheus, pods) if x)
     return config_text(named, boards, sources)
 

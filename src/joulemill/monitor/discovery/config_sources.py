@@ -81,7 +81,7 @@ class ListedBoard:
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class NamedSources:
     """What a document names: server pages, exporters, and what was passed over with the reason."""
 
     pages: tuple[Page, ...] = ()
@@ -122,7 +122,7 @@ def _first(labels: Mapping[str, Any], names: Iterable[str]) -> str | None:
 # --- Prometheus --------------------------------------------------------------------------------------------------
 
 
-def of_prometheus(document: Any, where: str) -> Named:
+def of_prometheus(document: Any, where: str) -> NamedSources:
     """The pages that a Prometheus document names. Raises InputError where it is none."""
     active = _table(_table(document).get("data")).get("activeTargets")
     if isinstance(document, list):
@@ -159,7 +159,7 @@ def _active(target: Any) -> tuple[Any, Mapping[str, Any]]:
     return table.get("scrapeUrl"), {**extra_labels, **_table(table.get("labels")), "__pool__": table.get("scrapePool")}
 
 
-def _sorted_out(entries: Iterable[tuple[Any, Mapping[str, Any]]], every: bool) -> Named:
+def _sorted_out(entries: Iterable[tuple[Any, Mapping[str, Any]]], every: bool) -> NamedSources:
     """Each entry as a server page, an exporter or neither. ``every``: whatever is no exporter is a server page."""
     pages, exporters, passed = [], [], []
     for address, labels in entries:
@@ -175,7 +175,7 @@ def _sorted_out(entries: Iterable[tuple[Any, Mapping[str, Any]]], every: bool) -
             pages.append(_page(url, labels))
         else:
             passed.append(f"{url} (job {safe(labels.get('job')) or 'unknown'}): no sign of a model server")
-    return Named(tuple(pages), tuple(exporters), tuple(passed))
+    return NamedSources(tuple(pages), tuple(exporters), tuple(passed))
 
 
 def _hosts(url: str, labels: Mapping[str, Any]) -> frozenset[str]:
@@ -206,7 +206,7 @@ def _page(url: str, labels: Mapping[str, Any]) -> Page:
 # --- Kubernetes --------------------------------------------------------------------------------------------------
 
 
-def of_pods(document: Any, where: str) -> Named:
+def of_pods(document: Any, where: str) -> NamedSources:
     """The server pages and exporters among pods. Raises InputError where it is no list of pods."""
     items = _table(document).get("items")
     kinds = {
@@ -228,7 +228,7 @@ def of_pods(document: Any, where: str) -> Named:
             pages.append(_pod_page(meta, spec, status, containers, boards))
         else:
             passed.append(f"pod {safe(meta.get('namespace'))}/{safe(meta.get('name'))}: asks for no board")
-    return Named(tuple(pages), tuple(exporters), tuple(passed))
+    return NamedSources(tuple(pages), tuple(exporters), tuple(passed))
 
 
 def _pod_exporter(

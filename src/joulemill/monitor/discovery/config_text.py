@@ -17,7 +17,7 @@ from joulemill.catalog.models import find_model
 from joulemill.errors import InputError
 from joulemill.monitor.config import MonitorConfig, TargetConfig, first_fault
 from joulemill.monitor.config_checks import targets_checked
-from joulemill.monitor.discovery.config_sources import Exporter, ListedBoard, Named, Page
+from joulemill.monitor.discovery.config_sources import Exporter, ListedBoard, NamedSources, Page
 
 #: Lines of what was passed over (assumed).
 MOST_PASSED = 20
@@ -35,7 +35,7 @@ class TargetMetering:
     comment: str | None = None
 
 
-def config_text(named: Named, boards: Sequence[ListedBoard], source: str) -> str:
+def config_text(named: NamedSources, boards: Sequence[ListedBoard], source: str) -> str:
     """The configuration. Raises InputError where there is no server page in it."""
     pages = list(_once(named.pages))
     whole = [p for p in pages if p.url is not None]
@@ -55,7 +55,7 @@ def config_text(named: Named, boards: Sequence[ListedBoard], source: str) -> str
     return text
 
 
-def _why(named: Named, pages: Sequence[Page]) -> str:
+def _why(named: NamedSources, pages: Sequence[Page]) -> str:
     notes = [f"{p.name}: {', '.join(p.notes)}" for p in pages if p.notes] or list(named.passed)
     return f" ({'; '.join(notes[:3])}{' …' if len(notes) > 3 else ''})" if notes else ""
 

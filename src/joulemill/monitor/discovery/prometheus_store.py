@@ -51,7 +51,7 @@ STORE_LABELS = ("__name__", "job", "instance")
 
 
 @dataclass(frozen=True, slots=True)
-class Scraped:
+class StoreTarget:
     """One target as the store knows it: its ``instance`` label, its model where a series tells, its pages by time."""
 
     instance: str
@@ -74,7 +74,7 @@ def _series(d: Dialect) -> list[str]:
 class StoreAnswer:
     """What an answer tells; ``faults``: of series that were passed over."""
 
-    targets: tuple[Scraped, ...]
+    targets: tuple[StoreTarget, ...]
     faults: tuple[str, ...] = ()
 
 
@@ -93,10 +93,10 @@ def scraped(
     """
     data = document.get("data") if isinstance(document, Mapping) else None
     if not isinstance(data, Mapping) or document.get("status") != "success" or data.get("resultType") != "matrix":
-        raise InputError(f"the store answered no range of samples: {str(document)[:200]}")
+        raise InputError(f"the store did not answer with a range of samples: {str(document)[:200]}")
     every = data.get("result") or []
     if not isinstance(every, list) or len(every) > MOST_SERIES:
-        raise InputError(f"the store answered no list of at most {MOST_SERIES} series")
+        raise InputError(f"the store did not answer with a list of at most {MOST_SERIES} series")
     instances: dict[str, _Instance] = {}
     faults: dict[str, int] = {}
     for series in every:
@@ -106,7 +106,7 @@ def scraped(
             why = str(fault) if isinstance(fault, InputError) else f"is not of its form ({type(fault).__name__})"
             faults[why] = faults.get(why, 0) + 1
     targets = tuple(
-        Scraped(name, i.model, tuple((t, MetricsPage(tuple(s), {})) for t, s in sorted(i.pages.items())))
+        StoreTarget(name, i.model, tuple((t, MetricsPage(tuple(s), {})) for t, s in sorted(i.pages.items())))
         for name, i in sorted(instances.items())
     )
     return StoreAnswer(targets, tuple(f"{n} series: {why}" for why, n in list(faults.items())[:5]))
@@ -140,16 +140,16 @@ def _text(text: Any) -> str:
     return fit(text)
 
 
-def looks(target: Scraped, mono_of_wall_s: float) -> Iterable[Scrape]:
+def looks(target: StoreTarget, mono_of_wall_s: float) -> Iterable[Scrape]:
     """Each page as a look; ``mono_of_wall_s`` brings the store's times to our monotonic clock."""
     for at_s, page in target.pages:
         dialect = detect_dialect(page)
         values = canonical(page, dialect) if dialect else {}
-        error = None if values else "the store has none of the names that we know at this time"
+        error = None if values else "the store has none of the known names at this time"
         yield Scrape(ServerSample(at_s + mono_of_wall_s, at_s, values, error), page, dialect)
 
 
-def target_of(target: Scraped, asked: StoreConfig) -> TargetConfig:
+def target_of(target: StoreTarget, asked: StoreConfig) -> TargetConfig:
     """A target for an instance that the configuration does not name."""
     model = target.model or asked.model
     return TargetConfig(
@@ -168,7 +168,7 @@ class StoreReader:
         self._span_s = MOST_SPAN_S
         self._mono_of_wall_s = time.monotonic() - time.time()
 
-    async def read(self, session: aiohttp.ClientSession, now_s: float) -> list[Scraped]:
+    async def read(self, session: aiohttp.ClientSession, now_s: float) -> list[StoreTarget]:
         """What is new since the last time, up to a span of it. Raises JoulemillError where the store fails."""
         if now_s < self._since_s:  # our clock stepped back: go on from what was read
             self._since_s = min(self._newest_s, now_s) - LATE_S
@@ -197,7 +197,7 @@ class StoreReader:
         """Whether there is more to read than one question takes."""
         return now_s - self._since_s > MOST_SPAN_S
 
-    def looks(self, target: Scraped) -> Iterable[Scrape]:
+    def looks(self, target: StoreTarget) -> Iterable[Scrape]:
         """``looks`` on this process's clock."""
         return looks(target, self._mono_of_wall_s)
 

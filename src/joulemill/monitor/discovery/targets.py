@@ -107,7 +107,7 @@ def _add(targets: dict[str, TargetConfig], target: TargetConfig) -> None:
     """Whoever had a name first keeps it; an address that is named twice is one target."""
     known = targets.setdefault(target.name, target)
     if known.metrics_url != target.metrics_url:
-        raise InputError(f"two targets are called {target.name!r}; the first stands")
+        raise InputError(f"two targets are called {target.name!r}; the first one is kept")
 
 
 def _group(group: Any, asked: DiscoverConfig) -> Iterator[Entry]:

@@ -18,7 +18,7 @@ NO_ROUTE, IDLE = "(no route)", "(idle)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spent:
+class BucketSpending:
     """What one target spent in one bucket of time [start_s, start_s + length_s).
 
     energy_j, idle_j     of its widest metered scope; idle_j: of it while no request ran; ``basis`` the weakest of it
@@ -43,7 +43,7 @@ class Spent:
 
 
 @dataclass(slots=True, kw_only=True)
-class SpentShare:
+class SpendingShare:
     """One key's part: joules and tokens add up over keys to those of the whole; half widths add up too (worst case)."""
 
     energy_j: float = 0.0
@@ -79,10 +79,10 @@ def rates(
 
 
 def attributed(
-    rows: Iterable[Spent], by: str, sites: Mapping[str, SiteRates], *, idle_apart: bool = False
-) -> dict[tuple[int, str], SpentShare]:
+    rows: Iterable[BucketSpending], by: str, sites: Mapping[str, SiteRates], *, idle_apart: bool = False
+) -> dict[tuple[int, str], SpendingShare]:
     """Shares by (UTC day number, key). ``by``: model, site, target, route, or the name of a label."""
-    shares: dict[tuple[int, str], SpentShare] = {}
+    shares: dict[tuple[int, str], SpendingShare] = {}
     for row in rows:
         at = sites.get(row.site, SiteRates())
         day = int(row.start_s // 86_400)
@@ -91,11 +91,11 @@ def attributed(
         if idle_apart and row.idle_j:
             parts.append((IDLE, row.idle_j, 0.0))
         for key, joules, tokens in parts:
-            _add(shares.setdefault((day, key), SpentShare()), row, joules, tokens, at)
+            _add(shares.setdefault((day, key), SpendingShare()), row, joules, tokens, at)
     return shares
 
 
-def keys(row: Spent, by: str) -> list[tuple[str, float]]:
+def keys(row: BucketSpending, by: str) -> list[tuple[str, float]]:
     """Keys of a row with their shares, which sum to 1."""
     if by in ("model", "site", "target"):
         return [(str(getattr(row, by)), 1.0)]
@@ -110,7 +110,7 @@ def keys(row: Spent, by: str) -> list[tuple[str, float]]:
     return [*shares, (NO_ROUTE, rest)] if rest > 1e-12 else shares
 
 
-def _add(share: SpentShare, row: Spent, joules: float, tokens: float, at: SiteRates) -> None:
+def _add(share: SpendingShare, row: BucketSpending, joules: float, tokens: float, at: SiteRates) -> None:
     share.energy_j += joules
     share.output_tok += tokens
     share.bases.add(row.basis)
@@ -124,7 +124,7 @@ def _add(share: SpentShare, row: Spent, joules: float, tokens: float, at: SiteRa
         setattr(share, name, None if more is None or so_far is None else so_far + more)
 
 
-def _charged(row: Spent, joules: float, node_rate: float | None, site_rate: float | None) -> float | None:
+def _charged(row: BucketSpending, joules: float, node_rate: float | None, site_rate: float | None) -> float | None:
     """What ``joules`` of a row cost: as they were carried to the site, else a node's by the declared PUE; boards
     alone are no node, so what they cost is not known.
     """
@@ -135,7 +135,7 @@ def _charged(row: Spent, joules: float, node_rate: float | None, site_rate: floa
     return None if node_rate is None else joules * node_rate
 
 
-def _grown(half_width_j: float | None, row: Spent, joules: float) -> float | None:
+def _grown(half_width_j: float | None, row: BucketSpending, joules: float) -> float | None:
     """With a row's part; None once a row has no error stated."""
     if half_width_j is None or row.half_width_j is None:
         return None

@@ -106,7 +106,7 @@ def _brought_up(db: sqlite3.Connection) -> None:
         for column in columns:
             repaired += db.execute(f"UPDATE {table} SET {column} = 0 WHERE abs({column}) > {_MOST_SUM}").rowcount
     if repaired:
-        _LOG.warning("%d sums of the history could not be and begin anew at 0", repaired)
+        _LOG.warning("%d sums of the history could not be restored and restart at 0", repaired)
     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     db.execute("COMMIT")

@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS owner (
 """
 
 
-class TakenOver(MachineError):
+class HistoryTakenOverError(MachineError):
     """Another monitor writes this history now."""
 
 
@@ -65,9 +65,11 @@ class Owner:
         )
 
     def beat(self) -> None:
-        """Say that we live; inside a transaction, that what is written is ours to write. Raises TakenOver."""
+        """Refresh the ownership mark; in a transaction, check it as well. Raises HistoryTakenOverError."""
         if self._db.execute("UPDATE owner SET beat = beat + 1 WHERE instance = ?", (self.instance,)).rowcount != 1:
-            raise TakenOver(f"{self._path}: another monitor has taken the history over; this one keeps no more")
+            raise HistoryTakenOverError(
+                f"{self._path}: another monitor has taken the history over; this one keeps no more"
+            )
 
     def release(self) -> None:
         """Be the owner no longer."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from joulemill.figure import Basis, weakest
-from joulemill.monitor.history.chargeback import Spent
+from joulemill.monitor.history.chargeback import BucketSpending
 from joulemill.monitor.history.reader import Reader
 from joulemill.monitor.snapshot import ROUTINE
 
@@ -16,7 +16,7 @@ HOUR_S = 3600
 SCOPES = ("node", "device", "cpu")
 
 
-def spent(reader: Reader, start_s: float, end_s: float) -> list[Spent]:
+def spent(reader: Reader, start_s: float, end_s: float) -> list[BucketSpending]:
     """A row for each target and hour in ``[start_s, end_s)`` whose joules are known."""
     facts = {row["id"]: (row["name"], json.loads(row["facts"])) for row in reader.targets()}
     inside = f"length_s = {HOUR_S} AND of > 0 AND start_s >= {float(start_s)} AND start_s < {float(end_s)}"
@@ -42,12 +42,12 @@ def _row(
     scopes: Mapping[str, list[tuple[Any, ...]]],
     output_tok: float,
     routes: Mapping[str, float],
-) -> Spent:
+) -> BucketSpending:
     name, facts = who
     scope = next((s for s in SCOPES if s in scopes), next(iter(scopes)))
     amounts = scopes[scope]
     halves = [v for _, _, v, _ in amounts]
-    return Spent(
+    return BucketSpending(
         target=name,
         model=facts["model"],
         site=facts["site"],

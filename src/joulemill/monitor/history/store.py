@@ -94,8 +94,8 @@ class History:
     ) -> None:
         """Keep ``intervals`` and ``sites``, all or none.
 
-        Raises OSError where the disk does not take them, TakenOver where another monitor owns the file now, and what
-        else it may where one of them cannot be kept.
+        Raises OSError where the disk does not take them, HistoryTakenOverError where another monitor owns the file
+        now, and what else it may where one of them cannot be kept.
         """
         with self._lock, self._transaction():
             for interval in intervals:
@@ -110,7 +110,7 @@ class History:
                 _LOG.warning("the history cannot be pruned: %s", fault)
 
     def beat(self) -> None:
-        """Say now and then that this owner lives. Raises OSError or TakenOver."""
+        """Say now and then that this owner lives. Raises OSError or HistoryTakenOverError."""
         if time.monotonic() - self._beat_s >= BEAT_S:
             with self._lock, self._transaction():
                 pass
@@ -118,7 +118,7 @@ class History:
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         if file_at(self._path) != self._file:  # SQLite would go on writing a file that has no name any more
-            raise OSError(errno.ESTALE, f"{self._path} was moved, removed or replaced: put it back, or start anew")
+            raise OSError(errno.ESTALE, f"{self._path} was moved, removed or replaced: put it back, or restart")
         try:
             self._db.execute("BEGIN IMMEDIATE")
             self._owner.beat()

@@ -14,9 +14,9 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from joulemill.monitor.history.owner import TakenOver
+from joulemill.monitor.history.owner import HistoryTakenOverError
 from joulemill.monitor.history.store import History
-from joulemill.monitor.snapshot import Interval, KeptState, SiteStretch, TargetFacts
+from joulemill.monitor.snapshot import HistoryState, Interval, SiteStretch, TargetFacts
 from joulemill.servers.boundary import reason_of
 
 _LOG = logging.getLogger("joulemill.monitor")
@@ -37,7 +37,7 @@ class _Waiting:
     stretch: SiteStretch | None = None
 
 
-class Keeper:
+class HistoryWriter:
     """Takes intervals without delay; ``error`` is what the disk last said, None while it takes them."""
 
     def __init__(self, history: History, *, most: int = MOST_WAITING) -> None:
@@ -56,10 +56,10 @@ class Keeper:
         self._thread = threading.Thread(target=self._run, name="joulemill history", daemon=True)
         self._thread.start()
 
-    def state(self) -> KeptState:
+    def state(self) -> HistoryState:
         """How keeping goes, for page and metrics; a thread that has ended is begun again."""
         self._alive()
-        return KeptState(self.error, self.lost_count, self.refused_count, self.refused, self.restarts_count)
+        return HistoryState(self.error, self.lost_count, self.refused_count, self.refused, self.restarts_count)
 
     def append(self, intervals: Sequence[Interval], facts: Mapping[str, TargetFacts]) -> None:
         """Take ``intervals`` over. Never waits for the disk."""
@@ -76,7 +76,7 @@ class Keeper:
             if self._ended or self._thread.is_alive() or time.monotonic() - self._begun_s < AGAIN_S:
                 return
             self.restarts_count += 1
-            _LOG.error("what writes the history had ended (%s); it is begun again", self.error or "no reason known")
+            _LOG.error("the history writer had ended (%s); it is restarted", self.error or "no reason known")
             self._begin()
 
     def _wait(self, one: _Waiting) -> None:
@@ -98,13 +98,13 @@ class Keeper:
                 self._flush()
                 self._beat()
             self._flush()
-        except TakenOver as fault:
+        except HistoryTakenOverError as fault:
             self._gave_up(fault)
         except BaseException as fault:
             self.error = f"what writes the history ended: {reason_of(fault)}"
             _LOG.exception("what writes the history ended")
 
-    def _gave_up(self, fault: TakenOver) -> None:
+    def _gave_up(self, fault: HistoryTakenOverError) -> None:
         """Another monitor keeps the history now: what waits is its to observe, not ours to add."""
         self.error, self._ended = str(fault), True
         self.lost_count += len(self._waiting)
@@ -136,7 +136,7 @@ class Keeper:
         """Write ``batch``; one in it that cannot be kept is dropped. Raises OSError where the disk takes nothing."""
         try:
             self._written(batch)
-        except (OSError, TakenOver):
+        except (OSError, HistoryTakenOverError):
             raise
         except Exception as fault:
             if len(batch) > 1:

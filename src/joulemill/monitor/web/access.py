@@ -96,7 +96,7 @@ class Guesses:
         wrong.append(self._clock())
         self._wrong.move_to_end(client)
         if len(wrong) == MOST_GUESSES and self.wait_s(client) > 0:
-            LOG.warning("%d wrong tokens from %s: it is not heard for a while", MOST_GUESSES, client)
+            LOG.warning("%d wrong tokens from %s: its requests are refused for a while", MOST_GUESSES, client)
         while len(self._wrong) > MOST_CLIENTS:
             self._wrong.popitem(last=False)
 

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
 from joulemill.monitor.accounting.pue import power_of, pue_now
-from joulemill.monitor.snapshot import KeptState, MeterHealth, SiteState, Snapshot, TargetState
+from joulemill.monitor.snapshot import HistoryState, MeterHealth, SiteState, Snapshot, TargetState
 from joulemill.version import __version__
 
 PREFIX = "joulemill"
@@ -60,7 +60,9 @@ def metrics(now: Snapshot) -> Iterator[Metric]:
     yield from _meters(now.meters)
     yield from _sites(now)
     yield from _metered_sites(now.metered)
-    faulty = _gauge("config_error", "1 where the newest configuration is faulty and the one before it stands.", ())
+    faulty = _gauge(
+        "config_error", "1 where the newest configuration is invalid and the previous one is still in use.", ()
+    )
     faulty.add_metric((), float(now.config_error is not None))
     yield faulty
     yield from _kept(now.kept)
@@ -69,7 +71,7 @@ def metrics(now: Snapshot) -> Iterator[Metric]:
     yield info
 
 
-def _kept(kept: KeptState | None) -> Iterator[Metric]:
+def _kept(kept: HistoryState | None) -> Iterator[Metric]:
     """How the history is kept; nothing where none is."""
     if kept is None:
         return
@@ -79,7 +81,7 @@ def _kept(kept: KeptState | None) -> Iterator[Metric]:
     for name, text, count in (
         ("history_lost_intervals", "Intervals pushed out while the history took none.", kept.lost_count),
         ("history_refused_intervals", "Intervals that could not be kept.", kept.refused_count),
-        ("history_restarts", "How often what writes the history was begun again.", kept.restarts_count),
+        ("history_restarts", "How often the history writer was restarted.", kept.restarts_count),
     ):
         family = _counter(name, text, ())
         family.add_metric((), float(count))
@@ -168,7 +170,7 @@ def _latencies(targets: tuple[TargetState, ...]) -> Iterator[Metric]:
 
 def _ceilings(targets: tuple[TargetState, ...]) -> Iterator[Metric]:
     ceiling = _gauge(
-        "ceiling_tokens_per_second", "Output tokens a second that a resource would allow.", (*_WHO, "name", "basis")
+        "ceiling_tokens_per_second", "Output tokens per second that a resource would allow.", (*_WHO, "name", "basis")
     )
     bounds = _gauge("efficiency_bound_ratio", "Ends of the interval of Phi.", (*_WHO, "bound"))
     for t in targets:
@@ -229,7 +231,7 @@ def _meters(meters: tuple[MeterHealth, ...]) -> Iterator[Metric]:
 def _sites(now: Snapshot) -> Iterator[Metric]:
     pue = _gauge(
         "site_pue_ratio",
-        "Power usage effectiveness: as metered over the latest stretch, and as declared.",
+        "Power usage effectiveness: as metered over the latest interval, and as declared.",
         ("site", "basis"),
     )
     limit = _gauge("site_power_limit_watts", "Power that the site may draw for IT.", ("site",))
@@ -253,7 +255,7 @@ def _metered_sites(metered: tuple[SiteState, ...]) -> Iterator[Metric]:
         "site_energy_joules", "Joules by a site's own meters (scopes nest: never add them).", ("site", "scope", "basis")
     )
     power = _gauge(
-        "site_power_watts", "Mean power over the latest stretch, by the site's own meters.", ("site", "scope", "basis")
+        "site_power_watts", "Mean power over the latest interval, by the site's own meters.", ("site", "scope", "basis")
     )
     bounds = _gauge(
         "site_power_bound_watts", "Ends of the 95 % interval of site_power_watts.", ("site", "scope", "bound")

@@ -26,7 +26,7 @@ WIDER: dict[str, tuple[str, ...]] = {
     "fp32": (),
 }
 
-#: Idle power over TDP where a device's is not known (assumed; those in the catalog: 10–15 % of data-centre boards).
+#: Idle power over TDP where a device's is not known (assumed; those in the catalog: 10–15 % of data-center boards).
 IDLE_RATIO = 0.12
 #: What an open context adds to it, over TDP, where it was not measured (assumed; measured: 5–9 % of boards with HBM).
 CONTEXT_RATIO = 0.07

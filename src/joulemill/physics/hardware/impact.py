@@ -42,7 +42,7 @@ def impacts(view: SiteFigures, site: Site, rate_tok_s: Figure, answer_tok: Figur
         ("embodied carbon", embodied),
         ("carbon, operational and embodied", total(view.carbon_gco2e_tok, embodied)),
         ("cost of energy", view.cost_currency_tok),
-        ("amortised and other cost", other),
+        ("amortized and other cost", other),
         ("cost, energy and other", total(view.cost_currency_tok, other)),
         ("water", view.water_l_tok),
     )
@@ -86,7 +86,7 @@ def _impact(name: str, figure: Figure, answer_tok: Figure, yearly: Figure) -> Im
 def _residual(site: Site) -> Figure:
     unit = f"{site.currency or 'currency'}/s"
     if site.residual_currency_s is None:
-        return unknown(unit, "amortised and other cost is not stated: residual_currency_h in the site file")
+        return unknown(unit, "amortized and other cost is not stated: residual_currency_h in the site file")
     return Figure(site.residual_currency_s, unit, Basis.DECLARED, source=site.residual_source or "site")
 
 

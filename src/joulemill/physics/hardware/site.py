@@ -2,8 +2,8 @@
 
     site J    = node J · PUE                    once, from node to site; a meter at the utility's side has it already
     carbon    = site J · g                      g grid carbon [gCO2e/J], of a stated kind; embodied carbon apart
-    cost      = site J · p                      energy only; amortised cost is added in ``production``
-    water     = node J · WUE + site J · w       WUE is litres per joule of *IT* energy; w the grid's own water
+    cost      = site J · p                      energy only; amortized cost is added in ``production``
+    water     = node J · WUE + site J · w       WUE is liters per joule of *IT* energy; w the grid's own water
     IT limit  = min(stated IT limit, facility limit / PUE)
 
 Left out: PUE as a function of load and weather, losses between feed and meter, reactive power.
@@ -35,7 +35,7 @@ class Site:
                             ``carbon_source`` says whose, or why it is unknown
     embodied_gco2e_s        carbon of making the hardware, spread over its life [gCO2e/s]; ``embodied_source`` whose
     price_currency_j        electricity price [currency/J]
-    residual_currency_s     all other cost of running, e.g. amortised hardware [currency/s]; ``residual_source`` whose
+    residual_currency_s     all other cost of running, e.g. amortized hardware [currency/s]; ``residual_source`` whose
     water_l_j               site water per joule of IT energy (WUE) [l/J]
     grid_water_l_j          water of generation per joule of site energy [l/J]
     """

@@ -59,7 +59,7 @@ def refuse_doubts(built: Architecture) -> Architecture:
     if built.doubts:
         raise InputError(
             f"the model is not understood: {'; '.join(built.doubts)}. Its figures could be wrong by several times; "
-            "`approximate=True` predicts all the same, with a wide interval"
+            "`approximate=True` predicts it anyway, with a wide interval"
         )
     return built
 

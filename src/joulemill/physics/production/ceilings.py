@@ -236,7 +236,7 @@ def _explain(
     if following is not None:
         text += f"; next is {_words(following.name)} at {_rate_text(following)}"
     if least.name in refuted:
-        text += "; the achieved rate is above the lowest, which is thus stated too low"
+        text += "; the achieved rate is above the lowest, so that one is stated too low"
     elif name == "undecided":
         text += "; the data do not decide"
     return text + (f". Unknown: {', '.join(_words(m) for m in missing)}." if missing else ".")

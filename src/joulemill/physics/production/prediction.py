@@ -19,7 +19,7 @@ from joulemill.physics.hardware.site import ReferencePue, Site, SiteFigures, it_
 from joulemill.physics.production.ceilings import BindingValue, CeilingValue, binding
 from joulemill.physics.production.predicted_ceilings import Marginal, ceilings_of, least_other, marginals
 from joulemill.physics.production.terms import Term, terms_of
-from joulemill.physics.production.token_production import TwoStave, phi_figure, theta
+from joulemill.physics.production.token_production import TwoCeiling, phi_figure, theta
 from joulemill.physics.production.utilization import PartLoad, energy_j_tok
 from joulemill.physics.serving.batch import BatchChoice, choose, swept
 from joulemill.physics.serving.clock import at_locked_clock
@@ -84,7 +84,7 @@ class Prediction:
     binding: BindingValue
     phi: Figure
     marginals: tuple[Marginal, ...]
-    two_stave: TwoStave | None
+    two_stave: TwoCeiling | None
     day_j_tok: Mapping[float, float]
     cap_slowdown_ratio: float
     clock_ratio: float
@@ -226,7 +226,7 @@ def _held(figures: Mapping[str, Figure], held: float, site: Site | None) -> dict
         return dict(figures)
     names = ("rate_tok_s", "request_rate_req_s", "device_power_w", "node_power_w")
     less = {n: figures[n].scaled(held, figures[n].unit) for n in names}
-    why = f"{held:.0%} of what all devices would do: the site delivers no more; the rest stand off"
+    why = f"{held:.0%} of what all devices would do: the site delivers no more; the rest are off"
     less["rate_tok_s"] = replace(less["rate_tok_s"], reason=why)
     node = less["node_power_w"]
     if node.known and site is not None:
@@ -303,8 +303,7 @@ def check_cap(deployment: Deployment, rates: Rates) -> None:
     if cap_w <= least_w:
         raise InputError(
             f"power cap is {cap_text}, but {device.label} draws about {least_w / CAP_MARGIN_RATIO:.0f} W "
-            "while it waits; "
-            "give more"
+            "while it waits; raise it"
         )
     if cap_w > most_w:
         raise InputError(
@@ -412,7 +411,7 @@ def _node_figures(deployment: Deployment, device_w: Figure, rate: float, widths:
     }
 
 
-def _two_stave(limits: tuple[CeilingValue, ...], site: Site | None, figures: Mapping[str, Figure]) -> TwoStave | None:
+def _two_stave(limits: tuple[CeilingValue, ...], site: Site | None, figures: Mapping[str, Figure]) -> TwoCeiling | None:
     """The source's two staves, where the site states what power it delivers."""
     if site is None or figures["node_j_tok"].value is None:
         return None
@@ -427,7 +426,7 @@ def _two_stave(limits: tuple[CeilingValue, ...], site: Site | None, figures: Map
     if not k or not c or not rate or not e:
         return None
     least = min(k / c, share * facility / e)
-    return TwoStave(
+    return TwoCeiling(
         compute_flop_s=k,
         work_flop_tok=c,
         facility_w=facility,

@@ -26,7 +26,7 @@ def terms_of(share: Shard, steady_state: Steady) -> tuple[Term, ...]:
 
 
 def _share_terms(s: Shard) -> list[Term]:
-    kind = CLASSES[int(s.matrix_class_count)] if s.matrix_byte_1 else "none"
+    kind = CLASSES[int(s.matrix_class)] if s.matrix_byte_1 else "none"
     return [
         Term("device", "weights", s.weight_byte, "byte", "of one device, embedding included"),
         Term("device", "matrices in 16 bits", s.matrix_byte_0, "byte", "read every step"),

@@ -87,7 +87,7 @@ def shadow_prices(elasticity: ArrayLike, rate_tok_s: ArrayLike, capacity: ArrayL
 
 
 @dataclass(frozen=True, kw_only=True)
-class TwoStave:
+class TwoCeiling:
     """The source's form. Symbols as in the header; all at fixed quality and service targets.
 
     compute_flop_s  K_eff effective compute           work_flop_tok  c_tok flop per output token
@@ -152,9 +152,9 @@ def theta(pue_ratio: float | None, inference_share_ratio: float = 1.0) -> float 
 
 def phi_figure(full_load_tok_s: Figure, least_ceiling_tok_s: Figure) -> Figure:
     """Φ: achieved rate at full load ÷ the least ideal ceiling. Above 1 the ceiling is too low; the reason says so."""
-    phi = quotient(full_load_tok_s, least_ceiling_tok_s, "1", "rate at full load ÷ least ceiling")
+    phi = quotient(full_load_tok_s, least_ceiling_tok_s, "1", "rate at full load ÷ lowest ceiling")
     if phi.value is not None and phi.value > 1:
-        return _with_reason(phi, "above 1: the least ceiling is stated too low")
+        return _with_reason(phi, "above 1: the lowest ceiling is stated too low")
     return phi
 
 

@@ -70,7 +70,7 @@ def demand_of(deployment: Deployment, workload: Workload, batch_req: Array, tabl
         limit_w=one * (deployment.power_cap_w or table.tdp_w),
         running=one * 0.0,
         narrow_ratio=one,
-        open_ratio=one * float(w.rate_req_s is not None),
+        open_loop=one * float(w.rate_req_s is not None),
         **engine_terms(deployment, table),
     )
 

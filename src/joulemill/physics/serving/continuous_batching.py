@@ -96,18 +96,18 @@ class Demand:
     budget_tok tokens of a step;  memory_use_ratio  share of device memory for weights and keys;  limit_w
     board power limit
     draft_count     tokens drafted a sequence and step;  acceptance_ratio  α of ``speculation``, NaN as published
-    draft, draft_layers_count   who drafts: a model (one row, or a row a row), or so many layers of the model's own a
-                    drafted token (multi-token prediction; 0: n-grams, which cost nothing)
-    drafts_hidden_ratio   1 where the host prepares steps with drafts beside the devices, though the engine usually does
+    draft, draft_layers_count   source of draft tokens: a model (one row, or one per row), or so many layers of the
+                    model's own per draft token (multi-token prediction; 0: n-grams, which cost nothing)
+    drafts_hidden   1 where the host prepares steps with drafts beside the devices, though the engine usually does
     not
-    chunked_ratio   1 where prompts go into steps in parts, beside decoding; 0 where whole, in steps of their own
-    eager_ratio     1 where no step is a captured graph
+    chunked_prefill   1 where prompts go into steps in parts, beside decoding; 0 where whole, in steps of their own
+    eager           1 where no step is a captured graph
     poll_count      steps between two looks at the queue; 0 where it is the engine's usual number
     hold_count      steps that a prompt is held back at most for others to join it
     captured_tok    tokens up to which a step with prompts runs from captured graphs
-    gateway_ratio   1 where a router stands before the servers
-    open_ratio      1 where requests come as a steady stream instead of one as another ends
-    lockstep_ratio  1 where all prompts and answers are of one length: requests end, and the next begin, together
+    behind_router   1 where a router stands before the servers
+    open_loop       1 where requests come as a steady stream instead of one as another ends
+    uniform_lengths  1 where all prompts and answers are of one length: requests end, and the next begin, together
     arrivals_ratio  prompts computed a step over those of a steady state;  generated_tok  what a running request has
     generated on average, NaN as in a steady state: of a measurement that ends before one (``renewal``)
     """
@@ -122,19 +122,19 @@ class Demand:
     limit_w: Array
     running: Array
     narrow_ratio: Array
-    lockstep_ratio: Array | float = 0.0
+    uniform_lengths: Array | float = 0.0
     draft_count: Array | float = 0.0
     poll_count: Array | float = 0.0
     hold_count: Array | float = 0.0
     captured_tok: Array | float = 0.0
-    gateway_ratio: Array | float = 0.0
-    open_ratio: Array | float = 0.0
+    behind_router: Array | float = 0.0
+    open_loop: Array | float = 0.0
     acceptance_ratio: Array | float = np.nan
     draft: ShardTable | None = None
     draft_layers_count: Array | float = 1.0
-    drafts_hidden_ratio: Array | float = 0.0
-    chunked_ratio: Array | float = 1.0
-    eager_ratio: Array | float = 0.0
+    drafts_hidden: Array | float = 0.0
+    chunked_prefill: Array | float = 1.0
+    eager: Array | float = 0.0
     arrivals_ratio: Array | float = 1.0
     generated_tok: Array | float = np.nan
 
@@ -249,7 +249,7 @@ def steady(t: ShardTable, rates: Rates, d: Demand) -> Steady:
 def _prompt_room_tok(d: Demand, running: Array) -> Array:
     """Prompt tokens that a step holds: of its budget what the sequences leave that decode in it; all of it where
     prompts have steps of their own."""
-    beside_tok = running * (1.0 + np.asarray(d.draft_count)) * (np.asarray(d.chunked_ratio) > 0.0)
+    beside_tok = running * (1.0 + np.asarray(d.draft_count)) * (np.asarray(d.chunked_prefill) > 0.0)
     return np.asarray(d.budget_tok - beside_tok)
 
 
@@ -257,7 +257,7 @@ def _prompts_often(t: ShardTable, rates: Rates, d: Demand, offered: Array, arriv
     """f: the share of steps that compute prompts."""
     load, fits = load_of(d, offered, np.zeros_like(offered), t.data_count), d.budget_tok / d.computed_tok
     together = np.minimum(rates.host.arrivals.clumped_count(load), _shared_count(d, offered))
-    together = np.where(np.asarray(d.open_ratio) > 0.0, 1.0, together)
+    together = np.where(np.asarray(d.open_loop) > 0.0, 1.0, together)
     crowd = load.crowd_ratio(offered / (fits * load.answer_steps))
     often = -np.expm1(-arrivals * crowd * t.data_count / together) / crowd
     if np.any(load.hold_count):  # one step in so many as pass until a prompt comes, and then while it is held
@@ -294,8 +294,8 @@ def _step_variants(
         mixed, packed_s = mixed.changed(checked, plain), packed_s + checked.device_s - plain.device_s
         plain = checked
     plain_s, eager_s = plain.device_s, _launching_ratio(host, d, busiest + alone.decode_tok) * mixed.issued_s
-    if np.any(np.asarray(d.eager_ratio) > 0.0):
-        plain_s = np.where(np.asarray(d.eager_ratio) > 0.0, uncaptured_s(host, plain), plain_s)
+    if np.any(np.asarray(d.eager) > 0.0):
+        plain_s = np.where(np.asarray(d.eager) > 0.0, uncaptured_s(host, plain), plain_s)
     waited_s = host_s(t, host, d, alone.decode_tok, plain.device_s)
     free_s = plain_s + waited_s
 
@@ -337,7 +337,7 @@ def _undrafted(
     plain = times(counts(t, alone), r, attention)
     mixed = times(counts(t, few), r, attention)
     packed_s = device_time_s(counts(t, many), r, attention)
-    whole = np.asarray(d.chunked_ratio) <= 0.0
+    whole = np.asarray(d.chunked_prefill) <= 0.0
     if np.any(whole):
         nothing = decode_load(np.zeros_like(alone.decode_tok), alone.context_tok, alone.evenness_ratio)
         apart = times(counts(t, without_decoding(few, nothing)), r)
@@ -394,7 +394,7 @@ def host_s(t: ShardTable, host: HostRates, d: Demand, running: Array, device_s: 
     own_s = host.step_s + host.sequence_s * running + host.rank_s * several
     hidden = np.minimum(host.overlap_ratio, 1.0)
     if np.any(d.draft_count):
-        apart = (np.asarray(d.draft_count) > 0.0) & (np.asarray(d.drafts_hidden_ratio) <= 0.0)
+        apart = (np.asarray(d.draft_count) > 0.0) & (np.asarray(d.drafts_hidden) <= 0.0)
         passes = np.where(apart, np.maximum(host.draft_passes_count, 1.0), 1.0)
         own_s, hidden = own_s * passes, hidden * np.maximum(2.0 - passes, 0.0)
     waited_s = hidden * (soft_s(device_s, own_s) - device_s) + (1.0 - hidden) * own_s
@@ -482,18 +482,18 @@ def _latency(
 
 def load_of(d: Demand, batch_req: Array, step_s: Array, ranks: Array | float = 1.0) -> OfferedLoad:
     """What ``d`` offers a rank with ``batch_req`` slots whose mean step lasts ``step_s``."""
-    lock, polls, gateway = (np.asarray(x) for x in (d.lockstep_ratio, d.poll_count, d.gateway_ratio))
+    lock, polls, gateway = (np.asarray(x) for x in (d.uniform_lengths, d.poll_count, d.behind_router))
     steps = d.output_tok / d.accepted_tok
     return OfferedLoad(
         batch_req=batch_req,
         input_tok=d.input_tok,
         answer_steps=steps,
         step_s=step_s,
-        lockstep_ratio=lock,
+        uniform_lengths=lock,
         poll_count=polls,
         hold_count=np.asarray(d.hold_count),
-        gateway_ratio=gateway,
-        open_ratio=np.asarray(d.open_ratio),
+        behind_router=gateway,
+        open_loop=np.asarray(d.open_loop),
         spread_ratio=d.spread_ratio,
         ranks_count=ranks,
     )

@@ -237,9 +237,9 @@ def counts(table: ShardTable, load: StepLoad) -> Counts:
 def keys_seen_tok(t: ShardTable, context_tok: Array) -> Array:
     """Keys that a token attends to under the window [tok]; under chunks, half a chunk on average beyond the first."""
     sliding = np.minimum(context_tok, t.window_tok)
-    if not np.any(t.chunked_ratio):
+    if not np.any(t.chunked_window):
         return sliding
-    beyond = (t.chunked_ratio > 0.0) & (context_tok > t.window_tok)
+    beyond = (t.chunked_window > 0.0) & (context_tok > t.window_tok)
     return np.asarray(np.where(beyond, 0.5 * (t.window_tok + 1.0), sliding))
 
 
@@ -268,10 +268,10 @@ def _attended_tok(t: ShardTable, load: StepLoad) -> tuple[Array, Array]:
     single = load.prompt_tok <= 0.0
     new, past = np.where(single, 1.0, load.prompt_tok), load.past_tok - 0.5 * load.prompt_tok
     windowed = attended_pairs_count(new, past, t.window_tok) / new
-    if np.any(t.chunked_ratio):
-        chunk = np.where(t.chunked_ratio > 0.0, t.window_tok, 1.0)
+    if np.any(t.chunked_window):
+        chunk = np.where(t.chunked_window > 0.0, t.window_tok, 1.0)
         pairs = _pairs_in_chunks_count(past + new, chunk) - _pairs_in_chunks_count(past, chunk)
-        windowed = np.where(t.chunked_ratio > 0.0, pairs / new, windowed)
+        windowed = np.where(t.chunked_window > 0.0, pairs / new, windowed)
     whole = load.past_tok + np.where(single, 0.0, 0.5)
     return np.asarray(whole), np.asarray(np.where(single, keys_seen_tok(t, load.past_tok), windowed))
 

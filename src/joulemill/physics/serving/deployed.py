@@ -60,9 +60,9 @@ def engine_terms(deployment: Deployment, table: ShardTable | None = None) -> dic
     d, how = deployment, deployment.speculation
     terms: dict[str, Any] = {}
     if not d.chunked_prefill:
-        terms["chunked_ratio"] = 0.0
+        terms["chunked_prefill"] = 0.0
     if d.eager:
-        terms["eager_ratio"] = 1.0
+        terms["eager"] = 1.0
     if how is None or how.draft_count == 0:
         return terms
     terms |= {"draft_count": float(how.draft_count), "acceptance_ratio": how.accepting_ratio}

@@ -114,9 +114,7 @@ class Deployment:
         if self.power_cap_w is not None and not self.power_cap_w > 0.0:
             raise InputError(f"power cap is {self.power_cap_w} W; it must be positive")
         if self.prefill is not None and (self.parallelism.pipeline > 1 or self.prefill.pipeline > 1):
-            raise InputError(
-                "pipeline stages and pools of their own for prompts are not computed together; leave `pp` out"
-            )
+            raise InputError("pipeline stages and a prefill pool are not modelled together; leave `pp` out")
         if not LEAST_CLOCK <= self.clock_ratio <= 1.0:
             raise InputError(
                 f"the locked clock is {self.clock_ratio:.0%} of the highest; boards take {LEAST_CLOCK:.0%} to 100 %"

@@ -33,7 +33,7 @@ from joulemill.physics.serving.continuous_batching import (
 )
 from joulemill.physics.serving.counts import counts, decode_load, prefill_load
 from joulemill.physics.serving.first_token import PromptSteps, pool_token_s
-from joulemill.physics.serving.power import Limited, limited, step_work
+from joulemill.physics.serving.power import PowerLimitedStep, limited, step_work
 from joulemill.physics.serving.shard import ShardTable
 from joulemill.physics.serving.step import StepTimes, times
 
@@ -94,7 +94,7 @@ def pools_of(t: ShardTable, prefill: ShardTable, rates: Rates, d: Demand, sizes:
     least = one / prefill.data_count
     lone_s = _prompts_alone_s(prefill, rates, d, least, one)
     steps = PromptSteps(zero, least, lone_s, many, many_s, fits)
-    load = replace(load_of(d, queue, full_s, prefill.data_count), gateway_ratio=one)
+    load = replace(load_of(d, queue, full_s, prefill.data_count), behind_router=one)
     idle_s = pool_token_s(rates.host.arrivals, steps, load, answer_s * full_s)
     share = decoding_ratio(lambda r: answer_s * step_s(r), full_s + idle_s, queue * each_s)
     capacity = capacity_req(t, d, mean_context_tok(rates.host, d)) * t.data_count
@@ -163,7 +163,7 @@ def steady_pools(t: ShardTable, prefill: ShardTable, rates: Rates, d: Demand, re
     )
 
 
-def _with_idle_w(t: ShardTable, held: Limited, busy_ratio: Array) -> Array:
+def _with_idle_w(t: ShardTable, held: PowerLimitedStep, busy_ratio: Array) -> Array:
     """Mean power of a device [W] that steps for a share of the time, and idles with its model loaded for the rest."""
     return np.asarray(busy_ratio * held.energy_j / held.time_s + (1.0 - busy_ratio) * t.resting_w)
 

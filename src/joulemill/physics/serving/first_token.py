@@ -59,14 +59,14 @@ class ArrivalRates:
         two looks at the queue or while one is held."""
         slots = np.maximum(load.batch_req, 1.0)
         steps = np.maximum(np.maximum(self.polls_count(load), 1.0), load.held_count(fit_count))
-        more = (steps - 1.0 * (load.lockstep_ratio > 0.0)) * load.arrivals_count(fit_count)
+        more = (steps - 1.0 * (load.uniform_lengths > 0.0)) * load.arrivals_count(fit_count)
         return np.asarray(np.minimum(self.clumped_count(load) + more, slots))
 
     def clumped_count(self, load: OfferedLoad) -> Array:
         """Prompts that come in the same step, beside those that lengths tell. Where all lengths are equal, requests
         that ended a step apart come a step apart: one comes while the one before it is computed, and two are there."""
         slots = np.maximum(load.batch_req, 1.0)
-        lock = load.lockstep_ratio > 0.0
+        lock = load.uniform_lengths > 0.0
         least = np.where(lock, np.minimum(2.0, slots), 1.0)
         share = np.where(lock, self.lock_ratio, self.clump_ratio)
         return np.asarray(least + np.minimum(share, 1.0) * (slots - least))
@@ -122,11 +122,11 @@ class OfferedLoad:
     """A closed loop over a rank.
 
     batch_req      slots;  input_tok  of a prompt;  answer_steps  steps of an answer, of ``step_s`` on average
-    lockstep_ratio 1 where all prompts and answers are of one length;  spread_ratio  deviation of lengths over their
+    uniform_lengths 1 where all prompts and answers are of one length;  spread_ratio  deviation of lengths over their
                    mean, 0 where it is not stated
     poll_count     steps between two looks at the queue, 0 where it is the engine's;  hold_count  steps that a prompt is
                    held back at most for others to join it
-    gateway_ratio  1 where a router stands before the servers;  open_ratio  1 where requests come as a steady stream
+    behind_router  1 where a router stands before the servers;  open_loop  1 where requests come as a steady stream
     ranks_count    ranks whose steps begin and end together
     """
 
@@ -134,10 +134,10 @@ class OfferedLoad:
     input_tok: Array
     answer_steps: Array
     step_s: Array
-    lockstep_ratio: Array
+    uniform_lengths: Array
     poll_count: Array
-    gateway_ratio: Array | float = 0.0
-    open_ratio: Array | float = 0.0
+    behind_router: Array | float = 0.0
+    open_loop: Array | float = 0.0
     spread_ratio: Array | float = 0.0
     hold_count: Array | float = 0.0
     ranks_count: Array | float = 1.0
@@ -148,7 +148,7 @@ class OfferedLoad:
         spread = np.maximum(np.asarray(self.spread_ratio), LEAST_SPREAD_RATIO)
         opened = opening_ratio / (np.sqrt(12.0) * spread)
         dense = CROWD_SPREAD_RATIO / spread / np.sqrt(1.0 + opened * opened)
-        even = (np.asarray(self.open_ratio) > 0.0) | (self.lockstep_ratio > 0.0)
+        even = (np.asarray(self.open_loop) > 0.0) | (self.uniform_lengths > 0.0)
         return np.asarray(np.where(even, 1.0, np.maximum(dense, 1.0)))
 
     def arrivals_count(self, fit_count: Array) -> Array:
@@ -187,7 +187,7 @@ def first_token_s(rates: ArrivalRates, steps: PromptSteps, load: OfferedLoad) ->
     """Mean time to first token [s], less the wait for memory."""
     batch = np.maximum(load.batch_req, 1.0)
     fits = steps.fit_count
-    stream = np.asarray(load.open_ratio) > 0.0
+    stream = np.asarray(load.open_loop) > 0.0
     later = np.where(stream, 1.0, rates.together_count(load, fits))
     opening = np.where(stream, 0.0, np.minimum(rates.opening_ratio, 1.0))
     wait_s = opening * steps.finish_s(batch) + (1.0 - opening) * steps.finish_s(later)
@@ -202,13 +202,13 @@ def _look_s(rates: ArrivalRates, steps: PromptSteps, load: OfferedLoad) -> Array
     come = load.arrivals_count(steps.fit_count)
     between = np.where(stated, polls, 1.0)
     cycle_s = polls / between * steps.cycle_s(come, load.ranks_count, between)
-    mean_s = np.where((np.asarray(load.open_ratio) > 0.0) | (load.lockstep_ratio > 0.0), polls * load.step_s, cycle_s)
+    mean_s = np.where((np.asarray(load.open_loop) > 0.0) | (load.uniform_lengths > 0.0), polls * load.step_s, cycle_s)
     return np.asarray(0.5 * mean_s + load.hold_steps(steps.fit_count) * steps.plain_s)
 
 
 def ingest_s(rates: ArrivalRates, load: OfferedLoad) -> Array:
     """Mean time before a request's first step [s]."""
-    return np.asarray(rates.ingest_s + rates.ingest_tok_s * load.input_tok + rates.gateway_s * load.gateway_ratio)
+    return np.asarray(rates.ingest_s + rates.ingest_tok_s * load.input_tok + rates.gateway_s * load.behind_router)
 
 
 #: Rounds until a pool's steps hold as many prompts as come in one.

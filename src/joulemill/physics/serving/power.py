@@ -86,7 +86,7 @@ class StepWork:
 
 
 @dataclass(frozen=True, slots=True)
-class Limited:
+class PowerLimitedStep:
     """A step under a power limit: joules and seconds, and the clock over the highest that it settles at."""
 
     energy_j: Array
@@ -98,7 +98,7 @@ def step_work(t: ShardTable, p: PowerRates, step: StepTimes, step_s: Array) -> S
     """What one device spends in a step that lasts ``step_s``, before any power limit."""
     flop_j = _newest(t, p.newest_flop_ratio) * t.rated_w / t.peak_0_flop_s
     share = p.flop_ratio
-    narrow, expert = by_class(share, t.matrix_class_count), by_class(share, t.expert_class_count)
+    narrow, expert = by_class(share, t.matrix_class), by_class(share, t.expert_class)
     arithmetic = flop_j * (
         share[0] * step.executed_0_flop + narrow * step.executed_1_flop + expert * step.executed_expert_flop
     )
@@ -117,7 +117,7 @@ def busy_w(t: ShardTable, p: PowerRates) -> Array:
 
 
 def _newest(t: ShardTable, ratio: float) -> Array:
-    return np.where(t.newest_count > 0.0, ratio, 1.0)
+    return np.where(t.is_newest > 0.0, ratio, 1.0)
 
 
 def voltage_squared_ratio(clock_ratio: Array | float) -> Array:
@@ -126,7 +126,7 @@ def voltage_squared_ratio(clock_ratio: Array | float) -> Array:
     return np.asarray(above * np.sqrt(above))
 
 
-def limited(t: ShardTable, p: PowerRates, work: StepWork, limit_w: Array) -> Limited:
+def limited(t: ShardTable, p: PowerRates, work: StepWork, limit_w: Array) -> PowerLimitedStep:
     """The step at the highest clock whose mean power is at most ``limit_w``; as it is where it fits.
 
     NaN where the limit is no more than the floor, or where it is given and the TDP is not known.
@@ -151,7 +151,7 @@ def limited(t: ShardTable, p: PowerRates, work: StepWork, limit_w: Array) -> Lim
         energy_j[over], time_s[over], clock[over] = _held(part, p.clock_ratio, watts)
     if unknown.any():
         energy_j, time_s = np.where(unknown, np.nan, energy_j), np.where(unknown, np.nan, time_s)
-    return Limited(energy_j, time_s, clock)
+    return PowerLimitedStep(energy_j, time_s, clock)
 
 
 def _streamed_j(t: ShardTable, work: StepWork, beside_w: Array) -> Array:

@@ -91,7 +91,7 @@ class Shard:
     sparse_flop_tok                of a prompt token over all keys an indexer chooses, heads that fill tiles included
     kv_store_byte_i                kept per sequence and token
     state_byte, state_moved_byte   recurrent state of a sequence, kept; read and written in a step
-    window_tok, chunked_ratio      keys under a window; 1 where windows are chunks of which a token sees its own
+    window_tok, chunked_window     keys under a window; 1 where windows are chunks of which a token sees its own
     decode_state_flop_tok, prefill_state_flop_tok   updates of recurrent state a decoded, a prompt token
     scan_flop_tok                  what kernels compute for the latter, masked halves of a chunk included
     expert_byte, expert_flop       one routed expert of all layers (this device's part): bytes; flop per token
@@ -102,10 +102,11 @@ class Shard:
     kernels_count, blocks_count    kernels launched a step; layers
     reduce_count, reduce_byte_tok  sums over devices in a step; bytes of each a token
     exchange_byte_tok              bytes a token that data-parallel ranks exchange for experts, all layers
-    wide_ratio, overlap_ratio, balanced_ratio   1 where rows are sent to their experts alone, in two micro-batches that
-                                   overlap, to experts that are balanced (``wide_experts``); wide_byte_tok  bytes a row
-                                   and copy, there and back; groups_count, groups_active_count  of node-limited routing
-    fused_ratio                    1 where experts run FlashInfer's fused kernels
+    sent_to_experts, overlaps_batches, balanced_experts   1 where rows are sent to their experts alone, in two
+                                   micro-batches that overlap, to experts that are balanced (``wide_experts``);
+                                   wide_byte_tok  bytes per row and copy, to the expert and back;
+                                   groups_count, groups_active_count  of node-limited routing
+    fused_experts                  1 where experts run FlashInfer's fused kernels
     pass_byte_s                    what the sampler's passes put through: bound by processors or memory
     pipeline_count                 stages that the layers are split into (``pipeline``); fullest_ratio, last_ratio:
                                    layers of the fullest and of the last stage over the mean;
@@ -116,7 +117,7 @@ class Shard:
     matrix_byte_1: float = 0.0
     matrix_flop_0: float = 0.0
     matrix_flop_1: float = 0.0
-    matrix_class_count: float = 0.0
+    matrix_class: float = 0.0
     matrix_count: float = 0.0
     quantized_count: float = 0.0
     head_byte: float = 0.0
@@ -132,8 +133,8 @@ class Shard:
     kv_store_byte_0: float = 0.0
     kv_store_byte_1: float = 0.0
     window_tok: float = math.inf
-    chunked_ratio: float = 0.0
-    latent_ratio: float = 0.0
+    chunked_window: float = 0.0
+    has_latent_kv: float = 0.0
     state_byte: float = 0.0
     state_moved_byte: float = 0.0
     decode_state_flop_tok: float = 0.0
@@ -142,7 +143,7 @@ class Shard:
     state_count: float = 0.0
     expert_byte: float = 0.0
     expert_flop: float = 0.0
-    expert_class_count: float = 0.0
+    expert_class: float = 0.0
     choice_byte_tok: float = 0.0
     experts_count: float = 1.0
     active_count: float = 0.0
@@ -156,10 +157,10 @@ class Shard:
     reduce_byte_tok: float = 0.0
     exchange_byte_tok: float = 0.0
     exchange_count: float = 0.0
-    wide_ratio: float = 0.0
-    overlap_ratio: float = 0.0
-    balanced_ratio: float = 0.0
-    fused_ratio: float = 0.0
+    sent_to_experts: float = 0.0
+    overlaps_batches: float = 0.0
+    balanced_experts: float = 0.0
+    fused_experts: float = 0.0
     wide_byte_tok: float = 0.0
     groups_count: float = 1.0
     groups_active_count: float = 1.0
@@ -182,7 +183,7 @@ class Shard:
     scale_out_byte_s: float = math.inf
     domain_count: float = 1.0
     memory_byte: float = 0.0
-    newest_count: float = 0.0
+    is_newest: float = 0.0
     tdp_w: float = 1.0
     rated_w: float = 1.0
     resting_w: float = 0.0
@@ -277,7 +278,7 @@ def _put_device(s: Shard, device: Device) -> None:
     s.link_byte_s = device.link_bandwidth_byte_s or UNKNOWN_LINK_BYTE_S
     s.scale_out_byte_s = device.scale_out_bandwidth_byte_s or UNKNOWN_LINK_BYTE_S
     s.domain_count = device.link_domain_count or 1.0
-    s.newest_count = float(device.is_newest)
+    s.is_newest = float(device.is_newest)
     s.tdp_w = math.nan if device.tdp_w is None else device.tdp_w
     s.rated_w, s.resting_w = device.power_scale_w or math.nan, device.resting_w or 0.0
 
@@ -329,7 +330,7 @@ def _put_linear(s: Shard, linear: Linear, layers: int, precision: Precision, dev
         return
     s.matrix_byte_1 += byte
     s.matrix_flop_1 += 2.0 * parameters
-    s.matrix_class_count, s.peak_1_flop_s = kind, peak
+    s.matrix_class, s.peak_1_flop_s = kind, peak
     if kind != UNPACKED:
         s.quantized_count += layers
 
@@ -349,7 +350,7 @@ def _put_grouped(s: Shard, mixer: GroupedAttention, n: int, precision: Precision
     store = read if mixer.owns_cache else 0.0
     flop = 2.0 * n * heads * width
     _put_attention(s, mixer.window, read, store, flop, flop)
-    s.chunked_ratio = 1.0 if mixer.chunked and mixer.window is not None else s.chunked_ratio
+    s.chunked_window = 1.0 if mixer.chunked and mixer.window is not None else s.chunked_window
     s.kernels_count += 3.0 * n
     s.attention_count += n
 
@@ -374,7 +375,7 @@ def _put_latent(s: Shard, mixer: LatentAttention, n: int, precision: Precision) 
     read = n * cached * precision.kv.element_byte
     flop = 2.0 * n * heads * (cached + mixer.kv_rank)
     prefill = 2.0 * n * heads * (mixer.query_dim + mixer.value_dim)
-    s.latent_ratio = 1.0
+    s.has_latent_kv = 1.0
     s.kernels_count += 7.0 * n
     s.attention_count += n
     if mixer.indexer is None:
@@ -393,7 +394,7 @@ def _put_compressed(s: Shard, mixer: CompressedAttention, n: int, precision: Pre
     """Entries grow with the context; the window is full within the first tokens, so it counts as a state."""
     flop = 4.0 * n * math.ceil(mixer.heads / s.tensor_count) * mixer.head_dim
     byte = n * mixer.head_dim * precision.kv.element_byte
-    s.latent_ratio = 1.0
+    s.has_latent_kv = 1.0
     s.attention_count += n
     s.kernels_count += 6.0 * n
     s.state_byte += byte * mixer.window
@@ -446,7 +447,7 @@ def _put_experts(
     each = feed.expert_parameters(a.hidden) / s.expert_split_count
     s.expert_byte += n * each * form.element_byte
     s.expert_flop += 2.0 * n * each
-    s.expert_class_count, s.expert_peak_flop_s = kind, peak
+    s.expert_class, s.expert_peak_flop_s = kind, peak
     s.experts_count, s.active_count = feed.experts, feed.active
     s.expert_width_count = feed.intermediate / s.expert_split_count
     s.moe_layers_count += n

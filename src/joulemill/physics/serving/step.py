@@ -203,7 +203,7 @@ def times(work: Counts, r: StepRates, attention: Attention | None = None) -> Ste
 
     ``attention``: that of its sequences, where it is computed already.
     """
-    if np.any(work.table.overlap_ratio):
+    if np.any(work.table.overlaps_batches):
         return _overlapped(work, r)
     t, load = work.table, work.load
     attention = attention or decode_attention(work, r)
@@ -249,11 +249,11 @@ def times(work: Counts, r: StepRates, attention: Attention | None = None) -> Ste
 def _overlapped(work: Counts, r: StepRates) -> StepTimes:
     """A step in two micro-batches, of which one computes while the rows of the other travel; where that takes longer
     than one after the other, as without overlap."""
-    t = work.table.replaced("overlap_ratio", np.zeros_like(work.table.overlap_ratio))
+    t = work.table.replaced("overlaps_batches", np.zeros_like(work.table.overlaps_batches))
     whole, half = times(counts(t, work.load), r), times(counts(t, halved(work.load)), r)
     compute_s = half.device_s - half.collective_s
     both_s = overlapped_s(compute_s, half.collective_s, t.moe_layers_count)
-    pays = (work.table.overlap_ratio > 0.0) & (both_s < whole.device_s)
+    pays = (work.table.overlaps_batches > 0.0) & (both_s < whole.device_s)
     # The device runs every kernel twice; the host is taken to launch those of one half while the other's run.
     own_s = 2.0 * half.launch_s - whole.launch_s
     waited_s = both_s - 2.0 * compute_s + own_s
@@ -282,7 +282,7 @@ def head_times(work: Counts, r: StepRates) -> StepTimes:
 
 def device_time_s(work: Counts, r: StepRates, attention: Attention) -> Array:
     """``times(…).device_s`` alone [s], for a step whose energy nobody asks for."""
-    if np.any(work.table.overlap_ratio):
+    if np.any(work.table.overlaps_batches):
         return _overlapped(work, r).device_s
     t, load = work.table, work.load
     wait_tok = load.decode_tok + load.busiest_tok
@@ -309,13 +309,13 @@ def _between_stages_s(t: ShardTable, r: StepRates, rows_tok: Array, stage_s: tup
 
 def _routed_tok(t: ShardTable, r: StepRates, load: StepLoad, wait_tok: Array) -> Array:
     """Rows that pass the experts, those that are computed as padding included; none is sent to an expert far away."""
-    padding = np.minimum(r.padding_ratio, 1.0) * (1.0 - t.wide_ratio)
+    padding = np.minimum(r.padding_ratio, 1.0) * (1.0 - t.sent_to_experts)
     real_tok = load.rows_tok
     return np.asarray(real_tok + padding * (wait_tok - real_tok))
 
 
 def _launch_s(t: ShardTable, r: StepRates) -> Array:
-    newest = np.where(t.newest_count > 0.0, r.kernel_newest_ratio, 1.0)
+    newest = np.where(t.is_newest > 0.0, r.kernel_newest_ratio, 1.0)
     return np.asarray(newest * (t.kernels_count * r.kernel_s + t.quantized_count * r.quantize_s) + _blocks_s(t, r))
 
 
@@ -326,7 +326,7 @@ def _issued_s(t: ShardTable, r: StepRates) -> Array:
 
 def _blocks_s(t: ShardTable, r: StepRates) -> Array:
     """Fixed times of recurrent blocks, and of choosing experts."""
-    fused = (t.newest_count > 0.0) & (t.expert_byte <= NATIVE_BYTE_FLOP * t.expert_flop)
+    fused = (t.is_newest > 0.0) & (t.expert_byte <= NATIVE_BYTE_FLOP * t.expert_flop)
     routed_s = t.moe_layers_count * r.routing_s * np.where(fused, r.routing_native_ratio, 1.0)
     return np.asarray(t.state_count * r.state_s + routed_s)
 
@@ -357,8 +357,8 @@ def _matrices(t: ShardTable, r: StepRates, load: StepLoad, tok: Array) -> tuple[
         RooflinePart(t.matrix_byte_0 / beta, tok * (t.matrix_flop_0 / wide)),
     ]
     if np.any(t.matrix_byte_1):
-        narrow = newest * t.peak_1_flop_s * by_class(r.compute_ratio, t.matrix_class_count)
-        slow = np.where(t.matrix_class_count == FP4, r.memory_fp4_ratio, 1.0)
+        narrow = newest * t.peak_1_flop_s * by_class(r.compute_ratio, t.matrix_class)
+        slow = np.where(t.matrix_class == FP4, r.memory_fp4_ratio, 1.0)
         parts.append(RooflinePart(t.matrix_byte_1 / (slow * beta), tok * (t.matrix_flop_1 / narrow)))
     return parts, np.asarray(tok * (t.act_byte_tok / beta))
 
@@ -388,7 +388,7 @@ def _experts(t: ShardTable, r: StepRates, tok: Array, evenness_ratio: Array) -> 
         return _Experts(RooflinePart(none, none), none, none)
     tok, ranks = tok * t.data_count, t.expert_ranks_count
     # Experts that are kept twice are streamed twice, and each copy has half the rows.
-    kept = 1.0 + REDUNDANT_RATIO * t.balanced_ratio
+    kept = 1.0 + REDUNDANT_RATIO * t.balanced_experts
     local = t.experts_count * kept / ranks
     touched = kept * experts_touched_count(tok, t.experts_count, t.active_count, evenness_ratio) / ranks
     x = tok * t.active_count / (t.experts_count * kept)
@@ -397,25 +397,25 @@ def _experts(t: ShardTable, r: StepRates, tok: Array, evenness_ratio: Array) -> 
     late_touched = np.minimum(touched + above * np.sqrt(touched * np.maximum(1.0 - touched / local, 0.0)), local)
     uneven = spread_left_ratio(t)
     late_rows = np.minimum(rows + above * np.sqrt(local * (x + x * x * uneven * uneven / evenness_ratio)), rows * ranks)
-    fused = t.fused_ratio > 0.0
-    grain = np.where(fused, np.clip(0.5 * x, *FUSED_GRAIN_COUNT), by_class(r.expert_grain_count, t.expert_class_count))
+    fused = t.fused_experts > 0.0
+    grain = np.where(fused, np.clip(0.5 * x, *FUSED_GRAIN_COUNT), by_class(r.expert_grain_count, t.expert_class))
     flop = t.expert_flop * (rows + touched * grain)
     late_flop = t.expert_flop * (late_rows + late_touched * grain)
     reached, share = _expert_ratios(t, r, tok > local)
     compute_s = late_flop / (t.expert_peak_flop_s * reached)
     memory_s = t.expert_byte * late_touched / (share * t.bandwidth_byte_s)
-    gathered = np.minimum(r.gathered_ratio, 1.0) * (1.0 - t.wide_ratio)
+    gathered = np.minimum(r.gathered_ratio, 1.0) * (1.0 - t.sent_to_experts)
     visible_ratio = 1.0 / t.data_count + gathered * (1.0 - 1.0 / t.data_count)
     flow_byte = t.choice_byte_tok * tok * visible_ratio
     each_s = np.where(fused, np.minimum(FUSED_BLOCK_S, r.expert_block_s), r.expert_block_s)
-    block_s = t.moe_layers_count * each_s * (t.expert_class_count == FP8_BLOCK)
+    block_s = t.moe_layers_count * each_s * (t.expert_class == FP8_BLOCK)
     flow_s = flow_byte / (r.memory_ratio * t.bandwidth_byte_s) + block_s
     return _Experts(RooflinePart(memory_s, compute_s, flow_s), flop, t.expert_byte * touched + flow_byte)
 
 
 def _expert_ratios(t: ShardTable, r: StepRates, many: NDArray[np.bool_]) -> tuple[Array, Array]:
     """Shares of peak and of bandwidth that the routed experts reach; ``many``: more tokens than a rank has experts."""
-    newest, kind = t.newest_count > 0.0, t.expert_class_count
+    newest, kind = t.is_newest > 0.0, t.expert_class
     reached = np.where(~newest & (kind == FP8), r.expert_fp8_ratio, by_class(r.expert_compute_ratio, kind))
     reached = reached * (t.expert_width_count / (t.expert_width_count + r.expert_width_count))
     reached = reached * np.where(newest & (kind == FP8_BLOCK), r.expert_block_newest_ratio, 1.0)
@@ -427,7 +427,7 @@ def _expert_ratios(t: ShardTable, r: StepRates, many: NDArray[np.bool_]) -> tupl
 
 
 def _newest_ratio(t: ShardTable, r: StepRates) -> Array:
-    return np.where(t.newest_count > 0.0, r.newest_ratio, 1.0)
+    return np.where(t.is_newest > 0.0, r.newest_ratio, 1.0)
 
 
 def _collectives(t: ShardTable, r: StepRates, wait_tok: Array) -> tuple[Array, Array]:
@@ -438,10 +438,12 @@ def _collectives(t: ShardTable, r: StepRates, wait_tok: Array) -> tuple[Array, A
     exchange_byte_tok = t.exchange_byte_tok * np.minimum(t.active_count, t.data_count)
     link, hop = _links(t, r, t.tensor_count * t.data_count)
     exchanges_s = t.exchange_count * r.exchange_s * hop + wait_tok * (exchange_byte_tok / link)
-    if np.any(t.wide_ratio):
+    if np.any(t.sent_to_experts):
         wide_s, wide_byte = _wide_exchanges(t, r, wait_tok, hop)
-        exchanges_s = np.where(t.wide_ratio > 0.0, wide_s, exchanges_s)
-        return sums_s + exchanges_s, sent_byte + np.where(t.wide_ratio > 0.0, wide_byte, wait_tok * exchange_byte_tok)
+        exchanges_s = np.where(t.sent_to_experts > 0.0, wide_s, exchanges_s)
+        return sums_s + exchanges_s, sent_byte + np.where(
+            t.sent_to_experts > 0.0, wide_byte, wait_tok * exchange_byte_tok
+        )
     return np.asarray(sums_s + exchanges_s), np.asarray(sent_byte + wait_tok * exchange_byte_tok)
 
 

@@ -50,9 +50,9 @@ def spread_wide(s: Shard, architecture: Architecture, precision: Precision, traf
     held = s.moe_layers_count and feed.experts / s.expert_ranks_count * s.expert_byte
     return replace(
         s,
-        wide_ratio=1.0,
-        overlap_ratio=float(traffic.overlapped),
-        balanced_ratio=float(traffic.balanced),
+        sent_to_experts=1.0,
+        overlaps_batches=float(traffic.overlapped),
+        balanced_experts=float(traffic.balanced),
         wide_byte_tok=s.exchange_byte_tok * (there_byte + back_byte) / (2.0 * back_byte),
         groups_count=float(feed.groups),
         groups_active_count=float(feed.groups_active),
@@ -116,7 +116,7 @@ def least_sent_ratio(t: ShardTable) -> Array:
     away = -np.expm1(t.active_count * np.log1p(-1.0 / np.maximum(t.data_count, 1.0 + 1e-12)))
     each = t.exchange_byte_tok * (t.data_count - 1.0) * away
     least = t.wide_byte_tok * np.where(nodes > 1.0, beyond, np.minimum(within, (t.data_count - 1.0) * away))
-    return np.asarray(np.where(t.wide_ratio > 0.0, least / np.where(each > 0.0, each, 1.0), 1.0))
+    return np.asarray(np.where(t.sent_to_experts > 0.0, least / np.where(each > 0.0, each, 1.0), 1.0))
 
 
 def halved(load: StepLoad) -> StepLoad:
@@ -133,4 +133,4 @@ def overlapped_s(compute_s: Array, exchange_s: Array, layers_count: Array) -> Ar
 
 def spread_left_ratio(t: ShardTable) -> Array:
     """What is left of the uneven popularity of experts, as a standard deviation: 1 without balancing."""
-    return np.asarray(1.0 - t.balanced_ratio * (1.0 - UNBALANCED_RATIO))
+    return np.asarray(1.0 - t.balanced_experts * (1.0 - UNBALANCED_RATIO))

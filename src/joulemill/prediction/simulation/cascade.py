@@ -81,7 +81,9 @@ def play_scene(scene: Scene, *, until_s: float | None = None, **more: Any) -> Ti
 
 def _play_both(scene: Scene, first: FirstStage, until_s: float, **more: Any) -> TimedRun:
     if scene.traffic_seen.previous is not None:
-        raise InputError("a cascade knows no sessions: a turn would wait for both models; leave one of them out")
+        raise InputError(
+            "a cascade does not support sessions: a turn would wait for both models; leave one of them out"
+        )
     alone = replace(scene, first=None, events=replace(scene.events, events=_without_load(scene)))
     small = _first_scene(alone, first, scene.traffic_seen)
     one = _answered(small, until_s, **more)

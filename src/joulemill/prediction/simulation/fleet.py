@@ -221,7 +221,9 @@ def rest_policy(deployment: Deployment, rest: str) -> RestPolicy:
     device = deployment.device
     loaded_w = device.resting_w
     if loaded_w is None:
-        raise InputError(f"what {device.label} draws at rest is not known; state tdp, idle or loaded_idle in its file")
+        raise InputError(
+            f"what {device.label} draws when idle is not known; state tdp, idle or loaded_idle in its file"
+        )
     loaded = RestState(power_w=_boost_off(loaded_w, device.bare_w) if name == "boost-off" else loaded_w)
     states = {ReplicaState.LOADED_IDLE: loaded, ReplicaState.OFF: RestState(power_w=0.0)}
     if state == ReplicaState.LOADED_IDLE:  # a replica that is scaled away is unloaded, its board stays on

@@ -65,7 +65,7 @@ def cards(plan: PlanStudy) -> Iterator[Card]:
         picture = frontier(plan.frontier, here or None)
         yield {"title": "Tokens against power", "body": picture + part("notes", [_frontier_note(plan)])}
     if len(plan.steps) > 1:
-        yield {"title": "Levers in the order in which they pay", "body": abatement(plan.steps) + _levers(plan)}
+        yield {"title": "Levers in the order of their benefit", "body": abatement(plan.steps) + _levers(plan)}
     yield from ({"title": name, "body": picture} for name, picture in _day(plan))
     yield {"title": "What runs", "body": _replicas(plan), "wide": True}
     if plan.losses:
@@ -73,7 +73,7 @@ def cards(plan: PlanStudy) -> Iterator[Card]:
 
 
 def _frontier_note(plan: PlanStudy) -> str:
-    bend = "Where the line bends, something else than power has become short."
+    bend = "Where the line bends, a limit other than power has become active."
     text = f"{FRONTIER_IS[0].upper()}{FRONTIER_IS[1:]}. {bend}"
     least = next((p for p in plan.frontier if p.rate_tok_s is not None), None)
     if least is None or least is plan.frontier[0]:
@@ -132,7 +132,7 @@ def _prices(plan: PlanStudy) -> str:
     first = active(plan.prices)
     rest = [price_sentence(p, unit, money) for p in worth_saying([x for x in plan.prices if x not in first])]
     late = [target_sentence(t, unit, money) for t in plan.targets]
-    held = ["Prices are those with the replicas held."] if any(p.held_whole for p in plan.prices) else []
+    held = ["Prices hold for this number of replicas."] if any(p.held_whole for p in plan.prices) else []
     bind = [price_sentence(p, unit, money) for p in worth_saying(first)]
     return part("items", [*rest, *late], bind) + part("notes", held)
 
@@ -156,7 +156,7 @@ def _day(plan: PlanStudy) -> Iterator[tuple[str, str]]:
     classes = sorted(use.classes, key=lambda c: -float(c.served_tok_s.max()))[:MOST_LINES]
     served = [(c.name, c.served_tok_s) for c in classes]
     shifted = [(f"{c.name} asked", c.asked_tok_s) for c in classes if _moved(c.asked_tok_s, c.served_tok_s)]
-    yield "Tokens by hour", hours([*served, *shifted][: MOST_LINES + 1], "tok/s", "tokens a second")
+    yield "Tokens by hour", hours([*served, *shifted][: MOST_LINES + 1], "tok/s", "tokens per second")
 
 
 def _moved(asked: np.ndarray, served: np.ndarray) -> bool:
@@ -174,7 +174,7 @@ def _replicas(plan: PlanStudy) -> str:
         facility = "unknown: no PUE is stated" if s["facility_w"] is None else prefixed(s["facility_w"], "W")
         sites.append((s["site"], prefixed(s["it_w"], "W"), limit, facility))
     head = ("site", "pool", "model", "deployment", "replicas", "concurrency", "tok/s", "power")
-    return _table(head, rows) + _table(("site", "IT power, fullest hour", "limit", "facility power"), sites)
+    return _table(head, rows) + _table(("site", "IT power, peak hour", "limit", "facility power"), sites)
 
 
 def _worse(plan: PlanStudy) -> str:

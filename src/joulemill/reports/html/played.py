@@ -14,7 +14,10 @@ def played_card(plan: PlayedPlan, unit: str) -> Card:
     """Tokens, latencies at the percentile, power and its peak; ``unit``: of the plan's goal."""
     points = part("table", HEAD, [_row(p) for p in plan.points])
     sites = part("table", SITE_HEAD, [[numbered(cell) for cell in site_row(s)] for s in plan.sites])
-    why = "A point is what was simulated, with the plan below it. A site's peak is passed in one second of some 700."
+    why = (
+        "Each cell shows the simulated value, with the planned one below it. "
+        "A site's peak is exceeded in about one second of 700."
+    )
     body = part("items", [tokens(plan)], [verdict(plan, unit)]) + points + sites + part("notes", [why])
     return {"title": "Planned against simulated", "body": body, "wide": True}
 

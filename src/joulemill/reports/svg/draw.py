@@ -1,6 +1,6 @@
 """What every inline SVG picture is drawn with: a frame 420 units wide, words, lines, bars, dots, and scales. Pure.
 
-So wide, letters stay readable when a phone shows the picture at full width. Colours are CSS classes, so that the page's
+So wide, letters stay readable when a phone shows the picture at full width. Colors are CSS classes, so that the page's
 light, dark and print styles hold; each picture carries a title and a description for screen readers. Every text from
 outside is escaped here.
 """

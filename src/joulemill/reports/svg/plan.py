@@ -14,7 +14,7 @@ from joulemill.wording import quantity
 LEFT, RIGHT, TOP, BOTTOM = 8.0, 412.0, 30.0, 190.0
 #: Room above a line that its label needs.
 LABEL = 16.0
-#: Colours of the parts of a bar, in their order.
+#: Colors of the parts of a bar, in their order.
 PARTS = ("part", "part loss", "water", "track")
 
 
@@ -55,7 +55,7 @@ def frontier(points: Sequence[FrontierPoint], here_w: float | None) -> str:
     """Tokens against the power that is there; ``here_w``: the stated limit. The slope is the price of a watt."""
     known = [(p.limit_w, p.worth_tok_s) for p in points if p.worth_tok_s is not None]
     alike = all(abs(p.worth_tok_s - p.rate_tok_s) < 1.0 for p in points if p.worth_tok_s and p.rate_tok_s)
-    name = "tokens a second" if alike else "tokens a second, by their worth"
+    name = "tokens per second" if alike else "tokens per second, weighted by value"
     if len(known) < 2:
         return svg(
             40,

@@ -111,7 +111,7 @@ _Box = tuple[float, float, float, float]
 
 
 def _free(center: tuple[float, float], label: str, taken: Sequence[_Box]) -> tuple[tuple[float, float], _Box]:
-    """Where a label beside ``centre`` covers neither a disc nor another label: its place, and the box it takes."""
+    """Where a label beside ``center`` covers neither a disc nor another label: its place, and the box it takes."""
     x, y = center
     wide, gap = 6.4 * len(label), RADIUS + 4
     places = [

@@ -54,7 +54,7 @@ def panel(sweep: SweepResult, name: str, get: Callable[[Point], Figure], here: s
 
 _NAMES = {
     "concurrency": "requests at once",
-    "rate": "requests a second offered",
+    "rate": "requests per second offered",
     "input": "input tokens",
     "output": "output tokens",
 }

@@ -181,7 +181,7 @@ def _parameter_rows(facts: Document, source: str) -> list[dict[str, Any]]:
         for name, key, note in (
             ("parameters", "parameters_count", ""),
             ("parameters_active", "active_parameters_count", "that one token passes"),
-            ("parameters_multiplied", "multiplied_parameters_count", "2 flop each a token, attention apart"),
+            ("parameters_multiplied", "multiplied_parameters_count", "2 flop each per token, without attention"),
             ("parameters_mtp", "mtp_parameters_count", "drafting layers, in none of the above"),
         )
     ]
@@ -231,7 +231,7 @@ def _stated(parameter: str, value: float | None, unit: str, source: str) -> dict
 def show(document: Document, console: Console) -> None:
     """Print the document as a table: parameter, value and unit, basis, source and note."""
     if not document.get("facts"):
-        raise InputError(f"nothing is known of {document.get('name')}")
+        raise InputError(f"there are no facts about {document.get('name')}")
     prose(console, f"{document['name']}: {document['label']}", "")
     table = plain_table("", "", "", "", "", right={1}, fold=4)
     for f in document["facts"]:

@@ -65,7 +65,7 @@ def _replicas(plan: PlanStudy, console: Console) -> None:
     prose(console, "")
     console.print(table)
     if plan.problem.hour_count > 1:
-        prose(console, "replicas are of each deployment's fullest hour, rate and power means over the hours")
+        prose(console, "replicas are those of each deployment's peak hour, rate and power means over the hours")
 
 
 def _sites(plan: PlanStudy, console: Console) -> None:
@@ -77,7 +77,7 @@ def _sites(plan: PlanStudy, console: Console) -> None:
     prose(console, "")
     console.print(table)
     if plan.problem.hour_count > 1:
-        prose(console, "of each site's fullest hour; below, means over the hours")
+        prose(console, "of each site's peak hour; below, means over the hours")
     mean = means(plan)
     words = [
         quantity(mean["site_j_tok"], "J/tok") if mean["site_j_tok"] is not None else "",
@@ -105,7 +105,7 @@ def _prices(plan: PlanStudy, console: Console) -> None:
 def _levers(plan: PlanStudy) -> Iterator[str]:
     if len(plan.steps) < 2:
         return
-    yield "levers in the order in which they pay (fractional replicas):"
+    yield "levers in the order of their benefit (fractional replicas):"
     unit = plan.goals[0].unit
     for row in lever_rows(plan):
         name = row["lever"] or "none"

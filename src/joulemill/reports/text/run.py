@@ -80,8 +80,8 @@ def _summary(report: Report) -> Any:
     for name in ("name", "value", "interval", "basis"):
         table.add_column(name, justify="right" if name == "value" else "left", no_wrap=name != "interval")
     for name, value, between, basis in summary(report):
-        coloured = f"[{_COLOR[basis]}]{basis}[/]" if basis in _COLOR else basis
-        table.add_row(escape(name), f"[bold]{escape(value)}[/]", escape(between), coloured)
+        colored = f"[{_COLOR[basis]}]{basis}[/]" if basis in _COLOR else basis
+        table.add_row(escape(name), f"[bold]{escape(value)}[/]", escape(between), colored)
     return table
 
 

@@ -101,7 +101,7 @@ def show(document: Document, console: Console, line: str) -> None:
     prose(console, *(f"DOUBT: {doubt}" for doubt in document["doubts"]), style="bold yellow")
     prose(console, *(f"note: {note}" for note in document["notes"]))
     speed = document["simulation"]
-    prose(console, f"simulated in {quantity(speed['wall_s'], 's')}: {speed['requests_per_s']:,.0f} requests a second")
+    prose(console, f"simulated in {quantity(speed['wall_s'], 's')}: {speed['requests_per_s']:,.0f} requests per second")
 
 
 def _latencies(part: Document) -> Any:
