@@ -25,8 +25,6 @@ MOST_DRAFTED = 64
 LEAST_CLOCK = 0.106
 ENGINE_HELP = "vllm-0.11 (with measured energy), vllm-0.19, sglang, trtllm; vllm: release not stated (default)"
 DRAFT_MODEL_HELP = "source of draft tokens: a model, or ngram (default: the model's own drafting layers)"
-    "source of draft tokens: a model, or ngram (default: the model's own drafting layers, multi-token prediction)"
-)
 POOL = ("prefill_devices", "prefill_tp", "prefill_dp", "prefill_ep")
 #: Option → (least, most) in SI units. Beyond these it is a slip of a unit.
 BOUNDS = {
