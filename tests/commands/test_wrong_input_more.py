@@ -48,6 +48,7 @@ FLAGS = [
     (["bench", "--url", "http://127.0.0.1:9", "--model", "m", "--rate", "10%"], "it needs req/s, or none"),
     ([*PREDICT, "--kv-dtype", "fp9"], "--kv-dtype: number format 'fp9' is not known; did you mean fp8"),
     ([*PREDICT, "--precision", "fp9"], "--precision: number format 'fp9' is not known; did you mean fp8"),
+    (["plan", "p.toml", "--export", "vllm"], "p.toml: cannot be read"),
     (["levers", "mesure"], "did you mean `joulemill levers measure`?"),
     (["explore", "--device", "h100"], "--device is of the atlas; give --export DIR too"),
     ([*SIMULATE, "--router", "pwer-aware"], "--router 'pwer-aware' is not known; did you mean power-aware?"),
@@ -164,3 +165,9 @@ def test_a_rate_beyond_any_fleet_names_no_count_of_devices(capsys: pytest.Captur
     assert "would suffice" not in capsys.readouterr().out
     assert main([*PREDICT, "--rate", "100 req/s"]) == 1
     assert "devices would suffice" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["validate", "--template"], ["plan", "p.toml", "--export", "vllm"]])
+def test_what_prints_no_json_is_refused_beside_it(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*words, "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["message"].endswith("leave --json out")

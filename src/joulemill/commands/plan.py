@@ -50,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
     from joulemill.reports.text.page import prose
     from joulemill.reports.text.plan import show
 
+    if args.export and args.json:
+        raise InputError("--export prints another tool's format; leave --json out")
     for path in (args.csv, args.parquet):
         if path is not None and path.exists() and not path.is_dir():
             raise InputError(f"{path} is a file; name a folder")

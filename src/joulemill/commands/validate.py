@@ -41,6 +41,8 @@ def run(args: argparse.Namespace) -> int:
     from joulemill.api.validating import table_template, validate
     from joulemill.reports.text.validation import show
 
+    if args.template and args.json:
+        raise InputError("--template is a table; leave --json out")
     if args.template:
         sys.stdout.write(table_template())
         return 0
