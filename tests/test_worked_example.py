@@ -51,7 +51,7 @@ def test_the_page_shows_todays_numbers(example: ModuleType) -> None:
         f"η_mem = {c['memory']:.3f}",
         f"η_att = {c['attention_memory']:.3f}",
         f"η_mat = {c['wide_compute']:.3f}",
-        f"η_pre = {c['prefill_attention']:.3f}, γ = {c['prefill_grain']:.0f}",
+        f"η_pre = {c['prefill_attention']:.3f}, δ = {c['prefill_grain']:.0f}",
         f"τ_kernel = {c['kernel'] * 1e6:.2f} µs",
         f"σ = {c['sampling']:.0f} byte",
         f"τ_step = {c['step'] * 1e3:.2f} ms",
