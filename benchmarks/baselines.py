@@ -37,7 +37,7 @@ def joules_by_rule(problem: Problem) -> dict[str, np.ndarray]:
 
 def _roofline_rate(problem: Problem) -> np.ndarray:
     t, demand = problem.plant.table, problem.plant.demand
-    b = demand.batch_req / t.data_count
+    b = demand.concurrency / t.data_count
     context = demand.input_tok + 0.5 * demand.output_tok
     even = np.log1p(-np.minimum(t.active_count / t.experts_count, 1 - 1e-9))
     touched = t.experts_count / t.expert_ranks_count * -np.expm1(b * even)
@@ -58,7 +58,7 @@ def _features(problem: Problem) -> np.ndarray:
     rows, demand = problem.rows, problem.plant.demand
     logs = [
         *np.log([_parameters(r) for r in rows]).T,
-        np.log(demand.batch_req),
+        np.log(demand.concurrency),
         np.log(problem.plant.devices_count),
         np.log(demand.output_tok),
     ]

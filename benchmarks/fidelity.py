@@ -117,7 +117,7 @@ def inside_ratios(errors: dict[str, np.ndarray], rows: list[MeasuredRow], mask: 
     out = []
     for quantity, error in errors.items():
         known = np.flatnonzero(mask & np.isfinite(error))
-        loads = [load_class(rows[i].batch_req, rows[i].input_tok / rows[i].output_tok) for i in known]
+        loads = [load_class(rows[i].concurrency, rows[i].input_tok / rows[i].output_tok) for i in known]
         widths = np.array(
             [half_width_ratio(quantity, kind_of_row(rows[i]), load) for i, load in zip(known, loads, strict=True)]
         )
@@ -205,7 +205,7 @@ def latency_lines(held: HeldOut) -> list[str]:
         "disaggregated": apart,
         "draft tokens or pools inferred": inferred,
         "aggregated, nothing inferred": ~apart & ~inferred,
-        "each measurement once": np.array([r.fullest for r in rows]),
+        "each measurement once": np.array([r.is_representative for r in rows]),
         "all": every,
     }.items():
         lines.append(f"| all | {name} | {mask.sum()} | {cells(error[0, mask])} | {cells(error[1, mask])} |")

@@ -137,7 +137,7 @@ class Levels:
         for stratum, mask in strata.items():
             kinds[mask] = stratum
         levels = [levels_of(kind_of_row(row)) for row in problem.rows]
-        loads = load_classes([r.batch_req for r in problem.rows], [r.input_tok / r.output_tok for r in problem.rows])
+        loads = load_classes([r.concurrency for r in problem.rows], [r.input_tok / r.output_tok for r in problem.rows])
         prompts, batches = np.divmod(loads, BATCHES)
         return cls([kinds, np.array([x for x, _ in levels]), np.array([x for _, x in levels]), batches, prompts])
 

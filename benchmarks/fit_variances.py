@@ -126,7 +126,7 @@ def lines(
 ) -> list[list[str]]:
     """Rows of the table: one a quantity and stratum."""
     names = np.array([cell_name(r) for r in rows])
-    batch = np.log([r.batch_req for r in rows])
+    batch = np.log([r.concurrency for r in rows])
     out = []
     for quantity, error in errors.items():
         for stratum, mask in strata.items():

@@ -57,7 +57,7 @@ def main() -> int:
                 a, b = p.first, p.second
                 counts = a.parallelism.devices, b.parallelism.devices
                 print(
-                    f"{p.lever}: {a.model} {a.device.name}×{counts[0]} b{a.batch_req:.0f} {a.groups['task']} → "
+                    f"{p.lever}: {a.model} {a.device.name}×{counts[0]} b{a.concurrency:.0f} {a.groups['task']} → "
                     f"{b.model} {b.device.name}×{counts[1]}: {p.measured_log:+.2f} measured, {p.predicted_log:+.2f}"
                 )
     whole = pair_score("all", pairs)

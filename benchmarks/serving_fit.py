@@ -74,7 +74,7 @@ RECENT = {
     "expert_compute_newest": (1.0, 0.01),
     "expert_block_newest": (1.2, 0.3),
     "front": (1e-6, 0.3),
-    "clump": (0.03, 1.0),
+    "arrival_burst": (0.03, 1.0),
 }
 #: Coefficients that TTFT alone tells: how prompts arrive and wait, and how fast narrow formats and experts multiply:
 #: decoding reads memory.
@@ -82,9 +82,9 @@ ARRIVALS = (
     "ingest",
     "ingest_token",
     "gateway",
-    "poll",
-    "opening",
-    "clump",
+    "scheduler_interval",
+    "initial_burst",
+    "arrival_burst",
     "lock",
     "pool_margin",
     "eager",
@@ -101,7 +101,17 @@ ARRIVALS = (
 #: SGLang and vLLM TTFT hardly grows with the prompt, as where a prefix cache serves it. They are scored all the same.
 ODD_ARRIVALS = ("Llama-3.1-8B",)
 #: Coefficients of one engine: no other engine tells them.
-HABITS = ("ingest", "ingest_token", "gateway", "poll", "clump", "lock", "gathered", "expert_tile", "draft_passes")
+HABITS = (
+    "ingest",
+    "ingest_token",
+    "gateway",
+    "scheduler_interval",
+    "arrival_burst",
+    "lock",
+    "gathered",
+    "expert_tile",
+    "draft_passes",
+)
 
 
 @dataclass(kw_only=True)
@@ -274,8 +284,8 @@ def runs_problem(data: Path) -> Problem:
     for task, tok in TASKS.items():
         known[f"{task}:input_tok"] = (tok, 0.4)
         names.append(f"{task}:input_tok")
-    known["gpqa:narrow_ratio"] = (0.6, 0.5)
-    names += ["gpqa:narrow_ratio"]
+    known["gpqa:domain_evenness_ratio"] = (0.6, 0.5)
+    names += ["gpqa:domain_evenness_ratio"]
     return Problem(
         rows=rows,
         plant=compiled(rows),

@@ -6,8 +6,9 @@ Each deployment draws a model, a board, an engine profile, a power cap, lengths 
 by half around their mean, so that requests do not end together. Printed are distances of rate, J/token and power
 
 * from the closed form as it is: with the habits of the load generators that its coefficients were fitted to, whose
-  requests of one length end together and come back in clumps (``clump``, ``poll``), and a fitted mean context;
-* from the closed form of the same loop: no clumps, and the context that the lengths give.
+  requests of one length end together and come back together (``arrival_burst``, ``scheduler_interval``), and a
+  fitted mean context;
+* from the closed form of the same loop: no bursts, and the context that the lengths give.
 
 Every deployment that is not within 5 % of the closed form as it is gets its reasons: differences between the two are
 taken away one after another (``LADDER``) until rate, J/token and power are within 5 %, and those that took at least a
@@ -80,7 +81,7 @@ class Loop:
             input_tok=self.input_tok,
             output_tok=mean,
             output_spread_ratio=float(self.output_tok.std() / mean),
-            batch_req=self.users,
+            concurrency=self.users,
         )
 
     def simulated(self) -> np.ndarray:
@@ -98,7 +99,7 @@ class Loop:
         limits = EngineLimits(
             policy=VLLM_SYNCHRONOUS if self.synchronous else VLLM,
             max_num_seqs=self.users,
-            max_num_batched_tokens=int(d.prefill_budget_tok),
+            max_num_batched_tokens=int(d.max_batched_tok),
             kv_tok=kv_tok_capacity(d, longest_tok),
         )
         cost = step_cost(d, self.rates, max_num_seqs=self.users, most_context_tok=longest_tok)
@@ -161,7 +162,7 @@ def compared(loop: Loop) -> Compared:
 
 def one_by_one(own: Rates) -> Rates:
     """Coefficients of a loop whose requests end and come back one by one."""
-    arrivals = replace(own.host.arrivals, clump_ratio=1e-9, lock_ratio=1e-9, poll_count=1.0)
+    arrivals = replace(own.host.arrivals, arrival_burst_ratio=1e-9, lock_ratio=1e-9, scheduler_interval_count=1.0)
     return replace(own, host=replace(own.host, arrivals=arrivals))
 
 

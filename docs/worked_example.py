@@ -131,7 +131,7 @@ def by_hand() -> dict[str, float]:
     context = INPUT_TOK + c["context"] * 0.5 * OUTPUT_TOK
     arrivals = CONCURRENCY / OUTPUT_TOK
     room_tok = BATCHED_TOK - CONCURRENCY
-    burst = 1.0 + c["clump"] * (CONCURRENCY - 1)
+    burst = 1.0 + c["arrival_burst"] * (CONCURRENCY - 1)
     crowd = 2.299 / math.hypot(1.0, arrivals * INPUT_TOK / room_tok / 0.2222)
     prefill_share = max((1.0 - math.exp(-arrivals * crowd / burst)) / crowd, arrivals * INPUT_TOK / room_tok)
     prompt = arrivals * INPUT_TOK / prefill_share

@@ -91,18 +91,18 @@ def _drawn(rng: np.random.Generator) -> tuple[str, Deployment, Workload]:
     load = Workload(
         input_tok=float(rng.choice([64, 512, 4000, 16000])),
         output_tok=float(rng.choice([32, 128, 512])),
-        batch_req=float(round(2 ** rng.uniform(0, 8.5))),
+        concurrency=float(round(2 ** rng.uniform(0, 8.5))),
     )
     return name, deployment, load
 
 
 def _made(name: str, deployment: Deployment, load: Workload, queued: bool, rng: np.random.Generator) -> Made:
     seen = predict(deployment, load, RATES, lambda _: 0.1)
-    lone = predict(deployment, replace(load, batch_req=1.0), RATES, lambda _: 0.1)
-    asked = load.batch_req or 1.0
-    waiting = max(asked - seen.batch.batch_req, (asked if queued else 0.0))
+    lone = predict(deployment, replace(load, concurrency=1.0), RATES, lambda _: 0.1)
+    asked = load.concurrency or 1.0
+    waiting = max(asked - seen.batch.concurrency, (asked if queued else 0.0))
     truth, bent = _truth(seen, waiting > 0.5)
-    label = f"{name} on {deployment.device_count:.0f} × {deployment.device.name}, batch {seen.batch.batch_req:.0f}"
+    label = f"{name} on {deployment.device_count:.0f} × {deployment.device.name}, batch {seen.batch.concurrency:.0f}"
     return Made(label, _record(name, deployment, load, (seen, lone, waiting), rng), bent, truth)
 
 
@@ -132,7 +132,7 @@ def _record(
 ) -> RunRecord:
     """``at``: the prediction at this load, of one request alone, and how many wait."""
     seen, lone, waiting = at
-    running = max(round(seen.batch.batch_req), 1)
+    running = max(round(seen.batch.concurrency), 1)
     rate, tokens, prompt = seen.rate_tok_s.value or 1.0, int(load.output_tok), int(load.input_tok)
     whole_s = running * tokens / rate
     ttft_s = min(seen.ttft_s.value or 0.0, 0.5 * whole_s)

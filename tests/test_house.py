@@ -223,6 +223,8 @@ UNIT_BESIDE = {
     # Moments of whatever quantity is shrunk, in its own unit.
     *("between", "within", "slope", "center", "mean", "mean_variance", "slope_variance", "within_variance"),
 }
+#: The servers' own name for requests in flight at once; it may be a mean.
+FIELD_NAMES = {"concurrency"}
 #: Flags and kinds that are kept as numbers, because a table of shards or loads is one array a field: no unit.
 FLAGS_AND_KINDS = {
     *("is_newest", "has_latent_kv", "chunked_window", "fused_experts", "matrix_class", "expert_class"),
@@ -234,7 +236,7 @@ FLAGS_AND_KINDS = {
 @pytest.mark.parametrize("path", [p for p in python_files() if is_pure(p)], ids=lambda p: str(p.relative_to(SRC)))
 def test_floats_end_in_their_unit(path: Path) -> None:
     # A trailing digit numbers the coefficients of a polynomial: they carry the unit of the whole.
-    bare = {n: re.sub(r"_\d$", "", n) for n in floats_of(path) if n not in UNIT_BESIDE | FLAGS_AND_KINDS}
+    bare = {n: re.sub(r"_\d$", "", n) for n in floats_of(path) if n not in UNIT_BESIDE | FIELD_NAMES | FLAGS_AND_KINDS}
     wrong = [n for n, b in bare.items() if not b.endswith(tuple(SUFFIXES))]
     assert not wrong, f"name the unit of {wrong}; endings: {sorted(SUFFIXES)}"
 

@@ -57,7 +57,7 @@ def test_the_page_shows_todays_numbers(example: ModuleType) -> None:
         f"τ_step = {c['step'] * 1e3:.2f} ms",
         f"τ_seq = {c['sequence'] * 1e6:.1f} µs",
         f"{c['overlap']:.0%} run".replace("%", " %"),
-        f"χ = {c['clump']:.3f}, κ = {c['context']:.3f}, launches outside a graph {c['eager']:.2f} times",
+        f"χ = {c['arrival_burst']:.3f}, κ = {c['context']:.3f}, launches outside a graph {c['eager']:.2f} times",
         f"s_floor = {c['wait_power']:.3f}",
         f"s_busy = {c['busy_power']:.3f}",
         f"s_flop = {c['flop_energy']:.2f}",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from joulemill.catalog.model_names import precision_of_spec, requantized
 from joulemill.catalog.models import find_model, model_names
 from joulemill.errors import InputError
 from joulemill.physics.model.architecture import parameters_count
@@ -201,13 +202,12 @@ def test_a_path_is_read(tmp_path: Path) -> None:
 
 def test_a_model_requantized() -> None:
     llama = find_model("Llama-3.1-8B")
-    assert llama.with_precision("fp8").precision.dense.name == "fp8"
-    assert llama.with_precision("bf16 kv=fp8").precision.kv.name == "fp8"
-    gpt = find_model("gpt-oss-120b")
-    assert gpt.with_precision("fp4") == gpt
-    assert find_model("DeepSeek-V3").with_precision("fp8").precision.dense.name == "fp8_block"
+    assert requantized(llama.architecture, llama.precision, "fp8")[0].dense.name == "fp8"
+    assert precision_of_spec("bf16 kv=fp8").kv.name == "fp8"
+    deepseek = find_model("DeepSeek-V3")
+    assert requantized(deepseek.architecture, deepseek.precision, "fp8")[0].dense.name == "fp8_block"
     with pytest.raises(InputError, match="fp7"):
-        llama.with_precision("fp7")
+        requantized(llama.architecture, llama.precision, "fp7")
 
 
 def test_a_real_gguf_file_adds_up() -> None:

@@ -59,7 +59,7 @@ def test_two_hundred_clients_are_answered(app: Any) -> None:
     params = [PLAIN | {"concurrency": str(1 + i % 20)} for i in range(200)]
     answers = asks(app, *(("GET", "/api/prediction", {"params": p}) for p in params))
     assert [a.status_code for a in answers] == [200] * 200
-    values = {a.json()["prediction"]["batch"]["batch_req"] for a in answers}
+    values = {a.json()["prediction"]["batch"]["concurrency"] for a in answers}
     assert values == {float(c) for c in range(1, 21)}
 
 

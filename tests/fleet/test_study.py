@@ -32,7 +32,7 @@ def test_a_plan_of_one_column_is_the_prediction(tmp_path: Path) -> None:
     assert plan.use is not None and plan.value == pytest.approx(4 * one.rate_tok_s.value, rel=1e-8)
     assert plan.value == pytest.approx(4 * float(many["rate_tok_s"][0]), rel=1e-8)
     (deployment,) = plan.use.deployments
-    assert deployment.replica_count == pytest.approx(4.0) and deployment.batch_req == 32.0
+    assert deployment.replica_count == pytest.approx(4.0) and deployment.concurrency == 32.0
     assert deployment.power_w == pytest.approx(4 * one.power.node.value, rel=1e-8)
     assert plan.use.sites[0].facility_w[0] == pytest.approx(1.3 * 4 * one.power.node.value, rel=1e-8)
 

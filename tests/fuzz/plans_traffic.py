@@ -77,7 +77,7 @@ engine = "vllm"
 kind = "aggregated"
 [cell.tpot_s]
 rows = 12
-batch_req = 16.0
+concurrency = 16.0
 scale = 1.1
 stderr_ln = 0.1
 slope = 0.02

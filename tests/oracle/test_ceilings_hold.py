@@ -23,6 +23,7 @@ from joulemill.physics.serving.continuous_batching import Demand, Rates, Steady,
 from joulemill.physics.serving.deployment import Deployment, Parallelism, parallelism_for
 from joulemill.physics.serving.shard import Shard, shard, shard_table
 from joulemill.physics.serving.workload import Workload
+from joulemill.prediction.precision import precision_named
 
 #: Deployments, each another, and loads of each.
 DRAWN, LOADS, SEED = 2000, 3, 20261130
@@ -53,7 +54,7 @@ def drawn(rng: np.random.Generator) -> tuple[Deployment, Shard]:
     """A deployment; of every second one the weights leave less than a tenth of what the engine may use."""
     entry = find_model(str(rng.choice(model_names())))
     wanted = str(rng.choice(PRECISIONS))
-    entry = entry if wanted == "native" else entry.with_precision(wanted)
+    entry = replace(entry, precision=precision_named(entry.name, entry.architecture, entry.precision, wanted))
     device = find_device(str(rng.choice(device_names())))
     data = int(rng.choice([1, 1, 1, 2, 8]))
     parallelism = parallelism_for(entry.architecture, int(rng.choice([1, 2, 4, 8])) * data, {"dp": data})
@@ -85,7 +86,7 @@ def asked(rng: np.random.Generator) -> Workload:
 def joined(demands: Sequence[Demand]) -> Demand:
     """One demand with the rows of all."""
     columns = {f.name: [getattr(d, f.name) for d in demands] for f in fields(Demand) if f.name != "draft"}
-    rows = [d.batch_req.size for d in demands]
+    rows = [d.concurrency.size for d in demands]
 
     def column(values: Sequence[Any]) -> Array:
         return np.concatenate([np.broadcast_to(v, n) for v, n in zip(values, rows, strict=True)])
@@ -134,10 +135,10 @@ def fitting(rng: np.random.Generator, count: int, used: Rates) -> tuple[list[Cas
     return cases, batches
 
 
-def phi_in_words(case: Case, batch_req: float, state: Steady, used: Rates) -> float:
+def phi_in_words(case: Case, concurrency: float, state: Steady, used: Rates) -> float:
     """Φ of one load by the ceilings that a prediction prints."""
     figures = dict.fromkeys(("full_node_j_tok", "full_tok_s"), unknown("1", "not asked"))
-    load = replace(case.load, batch_req=batch_req)
+    load = replace(case.load, concurrency=concurrency)
     least = least_other(ceilings_of(case.deployment, load, case.share, state, figures, site=None, rates=used)).value
     assert least is not None
     return float(state.rate_tok_s[0]) * case.deployment.parallelism.replicas / least
@@ -153,7 +154,7 @@ def phis(count: int, seed: int) -> Iterator[tuple[Array, Case]]:
         for i, case in enumerate(cases):
             rows = slice(i * LOADS, (i + 1) * LOADS)
             state = cut(states, rows, states.rate_tok_s.size)
-            least = device_ceiling_rates(case.deployment, case.share, cut(demand, rows, demand.batch_req.size), state)
+            least = device_ceiling_rates(case.deployment, case.share, cut(demand, rows, demand.concurrency.size), state)
             phi = state.rate_tok_s * case.deployment.parallelism.replicas / least.min(axis=0)
             if i % CHECKED == 0:
                 alone = phi_in_words(case, float(batches[i][0]), cut(state, slice(1), LOADS), used)
@@ -179,7 +180,7 @@ def test_one_sequence_of_a_mixture_of_experts_is_never_bound_by_compute() -> Non
                 architecture=entry.architecture, precision=entry.precision, device=roomy, parallelism=parallelism
             )
             p = predict(
-                deployment, Workload(input_tok=512.0, output_tok=512.0, batch_req=1.0), rates("vllm"), lambda _: 0.1
+                deployment, Workload(input_tok=512.0, output_tok=512.0, concurrency=1.0), rates("vllm"), lambda _: 0.1
             )
             assert p.binding.name not in ("compute", "undecided"), (name, parallelism, p.binding)
 
@@ -193,7 +194,7 @@ def test_deepseek_v3_needs_two_flop_a_token_and_active_parameter() -> None:
         device=find_device("h200"),
         parallelism=Parallelism(8),
     )
-    load = Workload(input_tok=8.0, output_tok=512.0, batch_req=1.0)
+    load = Workload(input_tok=8.0, output_tok=512.0, concurrency=1.0)
     p = predict(deployment, load, rates("vllm"), lambda _: 0.1)
     work = next(c.intensity for c in p.ceilings if c.name == "compute")
     assert work is not None

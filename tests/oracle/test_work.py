@@ -406,7 +406,7 @@ def test_a_measured_run_and_a_prediction_cost_the_same(name: str, batch: float) 
     """At the same load the FLOP and bytes of a token are the same numbers, however the prediction's devices are cut."""
     entry, load = (
         find_model(name),
-        Workload(input_tok=700.0, output_tok=300.0, output_spread_ratio=0.5, cached_ratio=0.25, batch_req=batch),
+        Workload(input_tok=700.0, output_tok=300.0, output_spread_ratio=0.5, cached_ratio=0.25, concurrency=batch),
     )
     for tp in (1, 8):
         deployment = Deployment(
@@ -423,7 +423,7 @@ def test_a_measured_run_and_a_prediction_cost_the_same(name: str, batch: float) 
 @pytest.mark.parametrize("name", [n for n in model_names() if find_model(n).architecture.mtp])
 def test_a_measured_run_and_a_prediction_cost_the_same_where_the_model_drafts(name: str) -> None:
     """Of two tokens drafted a step 1.4 hold: verified rows, and the drafting layers that make them, are in both."""
-    entry, load = find_model(name), Workload(input_tok=700.0, output_tok=300.0, batch_req=16.0)
+    entry, load = find_model(name), Workload(input_tok=700.0, output_tok=300.0, concurrency=16.0)
     deployment = Deployment(
         architecture=entry.architecture,
         precision=entry.precision,
@@ -450,7 +450,7 @@ def load_of(p: Prediction, load: Workload) -> MeasuredLoad:
     cached = load.input_tok * load.cached_ratio
     return MeasuredLoad(
         sequences_count=terms["requests decoding"],
-        in_flight_count=load.batch_req or 0.0,
+        in_flight_count=load.concurrency or 0.0,
         context_tok=terms["context of a decoding request"],
         output_tok=load.output_tok,
         prompt_tok=load.input_tok - cached,

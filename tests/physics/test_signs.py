@@ -25,7 +25,7 @@ def joules(rows: list[MeasuredRow], case: tuple[str, str, int, float, str]) -> t
         and r.device.name.startswith(device)
         and r.parallelism.devices == devices
         and r.groups["task"] == task
-        and abs(np.log(r.batch_req / batch)) < 0.1
+        and abs(np.log(r.concurrency / batch)) < 0.1
     ]
     values, _ = predict_rows(found[:1])
     return found[0].measured["energy_j_tok"], float(values["energy_j_tok"][0])

@@ -36,20 +36,20 @@ def test_the_array_call_is_a_hundred_times_faster_a_deployment_than_the_single_c
     deployment = Deployment(
         architecture=model.architecture, precision=model.precision, device=device, parallelism=parallelism
     )
-    workload = Workload(input_tok=512.0, output_tok=512.0, batch_req=32.0)
+    workload = Workload(input_tok=512.0, output_tok=512.0, concurrency=32.0)
     table = shard_table([shard(model.architecture, model.precision, device, parallelism)])
     one, index = np.ones(ROWS), np.zeros(ROWS, dtype=np.intp)
     demand = Demand(
-        batch_req=np.linspace(1, 256, ROWS),
+        concurrency=np.linspace(1, 256, ROWS),
         input_tok=one * 512,
         computed_tok=one * 512,
         output_tok=one * 512,
         spread_ratio=one * 0,
-        budget_tok=one * 8192,
+        max_batched_tok=one * 8192,
         memory_use_ratio=one * 0.9,
         limit_w=one * (device.tdp_w or 0.0),
         running=one * 0,
-        narrow_ratio=one,
+        domain_evenness_ratio=one,
     )
     single_s = best_s(lambda: predict(deployment, workload, used, lambda q: 0.2))
     many_s = best_s(lambda: predict_many(table.rows(index), demand, used, lambda q: 0.2)) / ROWS

@@ -25,7 +25,7 @@ def test_its_time_is_unknown_with_the_reason() -> None:
 
 def test_no_target_of_it_binds() -> None:
     free, held = answer(asked(1)), answer(asked(1, slo_tpot_s=1e-6))
-    assert held.meets and held.prediction.batch.batch_req == free.prediction.batch.batch_req
+    assert held.meets and held.prediction.batch.concurrency == free.prediction.batch.concurrency
     latency = next(c for c in held.prediction.ceilings if c.name == "latency")
     assert latency.rate_tok_s.value is None
     assert not answer(asked(2, slo_tpot_s=1e-6)).meets

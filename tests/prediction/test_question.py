@@ -45,7 +45,7 @@ def test_the_largest_batch_that_meets_the_target_is_found() -> None:
     """At the batch found the target holds; one request more breaks it or does not fit."""
     p = asked(concurrency=None, slo_tpot_s=0.03).prediction
     assert p.tpot_s.value <= 0.03
-    assert asked(concurrency=p.batch.batch_req + 1).prediction.tpot_s.value > 0.03
+    assert asked(concurrency=p.batch.concurrency + 1).prediction.tpot_s.value > 0.03
 
 
 def test_two_replicas_do_twice_as_much_for_the_same_joules() -> None:
@@ -74,7 +74,7 @@ def test_every_device_of_the_catalogue_is_predicted(device: Device) -> None:
         assert p.rate_tok_s.value > 0 and p.ttft_s.value > 0 and p.tpot_s.value > 0
         for figure in (p.device_j_tok, p.device_power_w):
             assert (figure.value is None) == (device.tdp_w is None)
-        power = next(m for m in p.marginals if m.resource == "power_limit")
+        power = next(m for m in p.sensitivities if m.resource == "power_limit")
         assert (power.price.value is None) == (device.tdp_w is None)
         json.dumps(document(found), allow_nan=False)
         assert ("TDP of" in on_screen(show, found)) == (device.tdp_w is None)
@@ -105,7 +105,7 @@ def test_document_is_json_and_text_names_the_binding() -> None:
     found = asked()
     plain = json.loads(json.dumps(document(found), allow_nan=False))
     assert plain["device_j_tok"]["unit"] == "J/tok"
-    assert plain["ceilings"] and plain["marginals"]
+    assert plain["ceilings"] and plain["sensitivities"]
     assert title(found.prediction.binding.name) in on_screen(show, found, explain=True)
 
 

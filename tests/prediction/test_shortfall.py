@@ -33,9 +33,9 @@ def test_what_fits_is_the_same_number_in_the_miss_and_in_the_heading() -> None:
     assert f"concurrency {most:.2f} per replica" in on_screen(show, found)
 
 
-@pytest.mark.parametrize(("budget_tok", "told"), [(32, True), (64, False), (2048, False)])
-def test_a_step_smaller_than_the_requests_in_flight_is_told(budget_tok: float, told: bool) -> None:
-    found = asked(concurrency=64.0, max_num_batched_tokens=budget_tok)
+@pytest.mark.parametrize(("max_batched_tok", "told"), [(32, True), (64, False), (2048, False)])
+def test_a_step_smaller_than_the_requests_in_flight_is_told(max_batched_tok: float, told: bool) -> None:
+    found = asked(concurrency=64.0, max_num_batched_tokens=max_batched_tok)
     assert any("a step of 32 tokens" in note and "wait" in note for note in found.every_note) == told
 
 
@@ -62,7 +62,7 @@ def test_a_hall_that_is_too_small_gives_what_its_power_carries() -> None:
     assert p.rate_tok_s.value == pytest.approx(free.prediction.rate_tok_s.value * 24e6 / drawn)
     assert p.rate_tok_s.value == pytest.approx(ceiling(found, "power")) and p.binding.name == "power"
     assert p.phi.value is not None and p.phi.value <= 1.0 and (p.phi.high or 0.0) <= 1.0
-    assert p.two_stave is not None and p.two_stave.phi_ratio <= 1.0 + 1e-9
+    assert p.two_ceilings is not None and p.two_ceilings.phi_ratio <= 1.0 + 1e-9
     assert p.node_j_tok.value == pytest.approx(free.prediction.node_j_tok.value)
     assert on_screen(show, found).startswith("DOES NOT MEET WHAT IS ASKED: short of power by")
 
@@ -70,10 +70,10 @@ def test_a_hall_that_is_too_small_gives_what_its_power_carries() -> None:
 def test_a_watt_more_is_priced_where_power_binds_and_devices_are_not() -> None:
     found = asked(devices=64000, tp=2, concurrency=64.0, facility=Site(it_power_limit_w=24e6))
     more = asked(devices=64000, tp=2, concurrency=64.0, facility=Site(it_power_limit_w=24.24e6))
-    marginals = {m.resource: m for m in found.prediction.marginals}
+    sensitivities = {m.resource: m for m in found.prediction.sensitivities}
     gained = (more.prediction.rate_tok_s.value or 0.0) - (found.prediction.rate_tok_s.value or 0.0)
-    assert marginals["site_power"].price.value == pytest.approx(gained / 0.24e6)
-    assert marginals["devices"].elasticity_ratio == 0.0
+    assert sensitivities["site_power"].shadow_price.value == pytest.approx(gained / 0.24e6)
+    assert sensitivities["devices"].elasticity_ratio == 0.0
 
 
 @pytest.mark.parametrize("limits", [{"cooling_limit_w": 1000.0}, {"facility_power_limit_w": 1200.0, "pue_ratio": 1.2}])
@@ -102,7 +102,7 @@ def test_a_missed_latency_target_shows_the_most_that_meets_it() -> None:
     assert missed.available == pytest.approx(free.prediction.tpot_s.value) and missed.available > 0.03
     assert (found.prediction.tpot_s.value or 1.0) <= 0.02
     assert (found.prediction.rate_tok_s.value or 0.0) <= ceiling(found, "latency") * (1 + 1e-9)
-    assert asked(concurrency=found.prediction.batch.batch_req, slo_tpot_s=0.02).meets
+    assert asked(concurrency=found.prediction.batch.concurrency, slo_tpot_s=0.02).meets
 
 
 def test_an_offered_rate_beyond_capacity_says_how_many_devices_would_do() -> None:

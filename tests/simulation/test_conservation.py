@@ -65,8 +65,8 @@ def fleets(draw: st.DrawFn) -> Fleet:
         cost_at=fleet.cost_at,
         rest=rest,
         replicas_count=draw(st.integers(1, 2)),
-        handover_s=draw(st.floats(0.0, 0.5)),
-        handover_j_tok=0.01,
+        kv_transfer_s=draw(st.floats(0.0, 0.5)),
+        kv_transfer_j_tok=0.01,
     )
     apart = draw(st.sampled_from([None, None, pool]))
     return replace(fleet, autoscale=draw(st.sampled_from([None, rule])), prefill=apart)

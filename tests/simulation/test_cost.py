@@ -74,13 +74,13 @@ LEAST_BUDGET_TOK = 2 * USERS
 IN_BUDGETS = [(c, 8192) for c in CASES] + [(c, LEAST_BUDGET_TOK) for c in CASES if c[3] == 1]
 
 
-@pytest.mark.parametrize(("which", "budget_tok"), IN_BUDGETS, ids=lambda x: x[0] if isinstance(x, tuple) else x)
-def test_a_steady_loop_is_the_closed_form_within_five_percent(which: Which, budget_tok: int) -> None:
+@pytest.mark.parametrize(("which", "max_batched_tok"), IN_BUDGETS, ids=lambda x: x[0] if isinstance(x, tuple) else x)
+def test_a_steady_loop_is_the_closed_form_within_five_percent(which: Which, max_batched_tok: int) -> None:
     """Users who ask again as they are answered, against ``steady`` of a loop without a benchmark's clumps; also where
     the sequences that decode leave prompts half of a step's budget."""
     deployment, own, cost = case(*which)
-    deployment = replace(deployment, prefill_budget_tok=float(budget_tok))
-    rate_tok_s, energy_j_tok = _played(deployment, cost, budget_tok)
+    deployment = replace(deployment, max_batched_tok=float(max_batched_tok))
+    rate_tok_s, energy_j_tok = _played(deployment, cost, max_batched_tok)
     closed_tok_s, closed_j_tok = _closed(deployment, own)
     assert rate_tok_s == pytest.approx(closed_tok_s, rel=0.05)
     assert energy_j_tok == pytest.approx(closed_j_tok, rel=0.05)
@@ -90,11 +90,11 @@ def test_a_closed_form_with_the_whole_budget_for_prompts_is_too_fast() -> None:
     """The check above tells the two apart."""
     deployment, own, cost = case(*CASES[0])
     rate_tok_s, _ = _played(deployment, cost, LEAST_BUDGET_TOK)
-    roomy = replace(deployment, prefill_budget_tok=float(LEAST_BUDGET_TOK + USERS))
+    roomy = replace(deployment, max_batched_tok=float(LEAST_BUDGET_TOK + USERS))
     assert _closed(roomy, own)[0] > 1.3 * rate_tok_s
 
 
-def _played(deployment: Deployment, cost: StepCost, budget_tok: int) -> tuple[float, float]:
+def _played(deployment: Deployment, cost: StepCost, max_batched_tok: int) -> tuple[float, float]:
     """Tokens a second and joules a token of the middle of the run."""
     n = ANSWERS_TOK.size
     zero = np.zeros(n, dtype=np.int64)
@@ -105,7 +105,7 @@ def _played(deployment: Deployment, cost: StepCost, budget_tok: int) -> tuple[fl
     limits = EngineLimits(
         policy=VLLM,
         max_num_seqs=USERS,
-        max_num_batched_tokens=budget_tok,
+        max_num_batched_tokens=max_batched_tok,
         kv_tok=kv_tok_capacity(deployment, 900.0),
         ranks_count=deployment.parallelism.data,
     )
@@ -122,14 +122,14 @@ def _played(deployment: Deployment, cost: StepCost, budget_tok: int) -> tuple[fl
 
 def _closed(deployment: Deployment, own: Rates) -> tuple[float, float]:
     """The same by ``steady``."""
-    arrivals = replace(own.host.arrivals, clump_ratio=1e-9, lock_ratio=1e-9, poll_count=1.0)
+    arrivals = replace(own.host.arrivals, arrival_burst_ratio=1e-9, lock_ratio=1e-9, scheduler_interval_count=1.0)
     loop = replace(own, host=replace(own.host, arrivals=arrivals, context_ratio=1.0, spread_ratio=1.0))
     mean_tok = float(ANSWERS_TOK.mean())
     workload = Workload(
         input_tok=PROMPT_TOK,
         output_tok=mean_tok,
         output_spread_ratio=float(ANSWERS_TOK.std() / mean_tok),
-        batch_req=USERS,
+        concurrency=USERS,
     )
     closed = swept(deployment, workload, shard_of(deployment), loop, np.array([float(USERS)]))
     return float(closed.rate_tok_s[0]), float(closed.energy_j_tok[0])

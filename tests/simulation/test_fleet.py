@@ -196,7 +196,7 @@ def test_replicas_are_scaled_away_and_back() -> None:
     assert first_s >= 130.0
 
 
-def two_pools(handover_s: float = 0.0) -> Fleet:
+def two_pools(kv_transfer_s: float = 0.0) -> Fleet:
     """Two replicas compute prompts, one decodes."""
     fleet = fleet_of(COST, 16, rest=ladder())
     pool = PrefillPool(
@@ -204,8 +204,8 @@ def two_pools(handover_s: float = 0.0) -> Fleet:
         cost_at=fleet.cost_at,
         rest=always_loaded(IDLE_W),
         replicas_count=2,
-        handover_s=handover_s,
-        handover_j_tok=0.001,
+        kv_transfer_s=kv_transfer_s,
+        kv_transfer_j_tok=0.001,
     )
     return replace(fleet, prefill=pool)
 

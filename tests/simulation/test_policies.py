@@ -27,7 +27,7 @@ from joulemill.simulation.traffic import Traffic
 NS = 1_000_000_000
 EVENT = SiteEvent(name="cut", start_s=100.0, end_s=200.0, cut_ratio=0.25)
 PLANT = Plant(devices_count=2, replicas_count=4)
-SIZING = Sizing(plant=PLANT, rated_w=700.0, floor_w=100.0, batch_req=40.0)
+SIZING = Sizing(plant=PLANT, rated_w=700.0, floor_w=100.0, concurrency=40.0)
 
 
 def inside(controls: Controls, name: str, at_s: float) -> float:
@@ -112,7 +112,7 @@ def test_deferred_requests_come_later_and_none_is_lost() -> None:
 
 
 def test_shedding_the_only_replica_is_refused_and_so_is_an_unknown_policy() -> None:
-    alone = Sizing(plant=Plant(devices_count=8, replicas_count=1), rated_w=1.0, floor_w=1.0, batch_req=1.0)
+    alone = Sizing(plant=Plant(devices_count=8, replicas_count=1), rated_w=1.0, floor_w=1.0, concurrency=1.0)
     with pytest.raises(InputError, match="two replicas"):
         controls_at("shed", EVENT, 1.0, alone, uncontrolled())
     with pytest.raises(InputError, match="did you mean cap"):

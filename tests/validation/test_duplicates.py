@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from joulemill.physics.serving.deployment import Parallelism
-from joulemill.validation.inferencex_cuts import first_cut
 from joulemill.validation.inferencex_loads import load_of
+from joulemill.validation.inferencex_parallelism import first_parallelism
 from joulemill.validation.inferencex_settings import LaunchKey, kv_cache_is_8bit, pool_recipe_of, recipe_of
 from tests.support.latency_rows import AGGREGATED, APART, POOLS, dumped, listed, read
 
@@ -18,8 +18,8 @@ def test_a_copy_that_states_its_pools_tells_the_one_that_does_not(tmp_path: Path
     assert [r.copies_count for r in rows] == [2, 2]
     assert [r.pools_stated for r in rows] == [True, True]
     assert rows[0].prefill_servers == rows[1].prefill_servers == 3.0
-    assert rows[0].batch_req == rows[1].batch_req == 16.0
-    assert [r.fullest for r in rows] == [False, True]
+    assert rows[0].concurrency == rows[1].concurrency == 16.0
+    assert [r.is_representative for r in rows] == [False, True]
 
 
 def test_another_measurement_of_the_same_deployment_is_no_copy(tmp_path: Path) -> None:
@@ -123,11 +123,11 @@ LLAMA, GPT, MINIMAX = "meta-llama/Llama-3.1-70B", "openai/gpt-oss-120b", "MiniMa
 )
 def test_settings_are_those_of_the_published_scripts(change: dict[str, object], settings: tuple[float, ...]) -> None:
     found = recipe_of(launched(**change))
-    assert (found.budget_tok, found.poll_count, found.hold_count, found.captured_tok) == settings
+    assert (found.max_batched_tok, found.scheduler_interval_count, found.hold_count, found.captured_tok) == settings
 
 
 @pytest.mark.parametrize(
-    ("change", "ranks", "budget_tok"),
+    ("change", "ranks", "max_batched_tok"),
     [
         ({}, 1, 32768),
         ({}, 8, 4096),  # SGLang divides by the ranks of data-parallel attention
@@ -137,8 +137,10 @@ def test_settings_are_those_of_the_published_scripts(change: dict[str, object], 
         ({"engine": "trtllm", "model": GPT}, 1, 8192),
     ],
 )
-def test_prefill_pools_hold_what_their_recipes_say(change: dict[str, object], ranks: int, budget_tok: float) -> None:
-    assert pool_recipe_of(launched(**change), ranks).budget_tok == budget_tok
+def test_prefill_pools_hold_what_their_recipes_say(
+    change: dict[str, object], ranks: int, max_batched_tok: float
+) -> None:
+    assert pool_recipe_of(launched(**change), ranks).max_batched_tok == max_batched_tok
 
 
 @pytest.mark.parametrize(
@@ -162,7 +164,7 @@ def test_prefill_pools_hold_what_their_recipes_say(change: dict[str, object], ra
 def test_first_campaigns_were_cut_as_their_configuration_says(
     change: dict[str, object], devices: int, cut: tuple[int, int, int]
 ) -> None:
-    found = first_cut(launched(**({"engine": "trtllm"} | change)), Parallelism(devices))
+    found = first_parallelism(launched(**({"engine": "trtllm"} | change)), Parallelism(devices))
     assert (found.tensor, found.data, found.expert) == cut
 
 
@@ -199,7 +201,12 @@ def test_pools_are_those_of_the_configuration_that_a_point_was_launched_with(tmp
     """TensorRT-LLM on H100, 4,916 in flight: two prefill workers and one decode worker of 16 ranks, no drafts."""
     wide = {"system": "h100_sxm", "decode_tp_size": "16", "prefill_tp_size": "16"}
     row = read(tmp_path, [dumped("2026-02-09", **at(4916, **wide))])[0]
-    assert (row.parallelism.data, row.parallelism.expert, row.prefill_servers, row.batch_req) == (16, 16, 32.0, 4916.0)
+    assert (row.parallelism.data, row.parallelism.expert, row.prefill_servers, row.concurrency) == (
+        16,
+        16,
+        32.0,
+        4916.0,
+    )
     assert row.pools_known and row.pools_stated and row.draft_count == 0 and row.stratum == "disaggregated"
 
 

@@ -19,7 +19,7 @@ CHAT = RunQuery(
     gpu="B200",
     devices=2,
     sequences=8,
-    batch_req=8.0,
+    concurrency=8.0,
     output_tok=350.0,
     p50_tok=288.0,
     p90_tok=736.0,
@@ -54,12 +54,12 @@ def test_a_small_batch_is_measured_in_steady_state() -> None:
 
 def test_a_large_batch_is_measured_while_its_first_answers_run() -> None:
     """2,048 of 3,072 requests at once: half an answer a slot ends, and every prompt computed then is a repeat."""
-    large = replace(CHAT, sequences=2048, batch_req=2042.0)
+    large = replace(CHAT, sequences=2048, concurrency=2042.0)
     found = window_of(large, share())
     assert found is not None
     assert found.generated_tok < 0.35 * 350.0
     assert found.arrivals_ratio < 0.3
-    fresh = window_of(replace(large, sequences=512, batch_req=510.0, model="x/y"), share())
+    fresh = window_of(replace(large, sequences=512, concurrency=510.0, model="x/y"), share())
     assert fresh is not None and fresh.arrivals_ratio > 0.7
 
 

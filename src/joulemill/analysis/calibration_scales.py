@@ -30,7 +30,7 @@ def scales_of_table(path: Path, models: Path | None = None) -> ScaleFile:
         raise InputError(
             f"{path}: row {first['row']} cannot be predicted ({first['why']}); correct it, or leave it out"
         )
-    rows = [r for r in table.rows if r.fullest and r.measured]
+    rows = [r for r in table.rows if r.is_representative and r.measured]
     return ScaleFile(_by_cell(rows, str(path)), (str(path),))
 
 

@@ -93,7 +93,7 @@ def _plant(plain_runs: Sequence[Path], base: Mapping[str, Any]) -> _FittedCase:
     workload = Workload(
         input_tok=max(load.prompt_tok, 1.0),
         output_tok=max(load.output_tok, 1.0),
-        batch_req=max(load.in_flight_count, 1.0),
+        concurrency=max(load.in_flight_count, 1.0),
     )
     note = (
         "Predicted: the model with this machine's measured peaks, its free coefficients fitted to the runs as they "
@@ -177,9 +177,9 @@ def _changed(plant: _FittedCase, options: Mapping[str, Any]) -> Case:
 
 
 def _workload(workload: Workload, base: Mapping[str, Any], options: Mapping[str, Any]) -> Workload:
-    batch = (workload.batch_req or 1.0) * options["concurrency"] / base["concurrency"]
+    batch = (workload.concurrency or 1.0) * options["concurrency"] / base["concurrency"]
     output = workload.output_tok
     if options["output_tokens"] != base["output_tokens"]:
         output *= float(options["output_tokens"]) / float(base["output_tokens"])
     cached = min(options["shared_prefix_tok"] / workload.input_tok, 0.99) if options.get("cache_prompt") else 0.0
-    return replace(workload, batch_req=batch, output_tok=output, cached_ratio=cached)
+    return replace(workload, concurrency=batch, output_tok=output, cached_ratio=cached)

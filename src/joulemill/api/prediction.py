@@ -217,7 +217,7 @@ class PredictedDeployment(Result):
     @property
     def concurrency(self) -> float:
         """Requests in flight per replica: as asked, or as chosen."""
-        return self.answer.prediction.batch.batch_req
+        return self.answer.prediction.batch.concurrency
 
     @property
     def phi(self) -> Figure:
@@ -237,12 +237,12 @@ class PredictedDeployment(Result):
     @property
     def sensitivities(self) -> dict[str, float | None]:
         """Resource → elasticity, d ln(rate) / d ln(capacity); None where it is not known."""
-        return {m.resource: m.elasticity_ratio for m in self.answer.prediction.marginals}
+        return {m.resource: m.elasticity_ratio for m in self.answer.prediction.sensitivities}
 
     @property
     def shadow_prices(self) -> dict[str, Figure]:
         """Resource → extra tokens per second of one more unit of it."""
-        return {m.resource: m.price for m in self.answer.prediction.marginals}
+        return {m.resource: m.shadow_price for m in self.answer.prediction.sensitivities}
 
     @property
     def carbon_gco2e_tok(self) -> Figure:

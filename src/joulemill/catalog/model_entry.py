@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from joulemill.catalog.model_names import (
-    QUANTIZATIONS,
-    precision_of_spec,
-    requantized,
-)
 from joulemill.physics.model.architecture import Architecture
 from joulemill.physics.model.precision import Precision
 
@@ -30,14 +25,3 @@ class ModelEntry:
     published_parameters: int | None = None
     source: str = ""
     approximations: tuple[str, ...] = ()
-
-    def with_precision(self, name: str) -> ModelEntry:
-        """The same model re-quantized: ``bf16``, ``fp8``, ``nvfp4``, ``int4`` … or a spec, ``"bf16 experts=fp8"``."""
-        if " " in name.strip():
-            return replace(self, precision=precision_of_spec(name))
-        wanted = name.strip().lower()
-        if wanted == "fp4" and self.precision.experts.arithmetic == "fp4":
-            return self
-        named = QUANTIZATIONS.get(wanted.replace("_", "-"), wanted)
-        precision, assumed = requantized(self.architecture, self.precision, named)
-        return replace(self, precision=precision, approximations=(*self.approximations, *assumed))

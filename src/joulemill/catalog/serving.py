@@ -38,12 +38,12 @@ class Coefficient:
 class Task:
     """What a named benchmark task asks, where its publisher did not say: fitted.
 
-    narrow_ratio  evenness of routing over that of mixed chat: a narrow domain touches fewer experts
+    domain_evenness_ratio  evenness of routing over that of mixed chat: a narrow domain touches fewer experts
     """
 
     name: str
     input_tok: float
-    narrow_ratio: float
+    domain_evenness_ratio: float
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def tasks() -> dict[str, Task]:
         if row["engine"] == "task":
             name, _, fact = row["parameter"].partition(":")
             facts.setdefault(name, {})[fact] = float(row["value"])
-    return {n: Task(n, f["input_tok"], f.get("narrow_ratio", 1.0)) for n, f in facts.items()}
+    return {n: Task(n, f["input_tok"], f.get("domain_evenness_ratio", 1.0)) for n, f in facts.items()}
 
 
 @cache

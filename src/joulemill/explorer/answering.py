@@ -119,7 +119,7 @@ def curve(stated: Mapping[str, Any], question: Asked | None = None) -> dict[str,
     p = predicted(stated)
     batch = p.answer.prediction.batch
     most = min(batch.most_req, stated.get("max_num_seqs") or MOST_CONCURRENCY)
-    grid = concurrencies(most, batch.batch_req)
+    grid = concurrencies(most, batch.concurrency)
     same = {k: v for k, v in stated.items() if k not in _NOT_ON_A_CURVE}
     table = predict_many({"concurrency": grid, **same}, errors="null")
     columns: dict[str, list[float | None]] = {"concurrency": [*grid]}
@@ -127,7 +127,7 @@ def curve(stated: Mapping[str, Any], question: Asked | None = None) -> dict[str,
         for end in ("", "_low", "_high"):
             columns[name + end] = plain(table[name + end])
     copied = {} if question is None else {"copy": vars(of_curve(question, same, grid))}
-    return {"points": columns, "chosen": batch.batch_req, "most": batch.most_req, "pue": _pue(p), **copied}
+    return {"points": columns, "chosen": batch.concurrency, "most": batch.most_req, "pue": _pue(p), **copied}
 
 
 def _pue(p: PredictedDeployment) -> float | None:

@@ -94,7 +94,7 @@ def _point(row: MeasuredRow) -> dict[str, Any]:
         "model": row.model,
         "device": row.device.label,
         "devices": row.parallelism.devices * row.parallelism.replicas,
-        "concurrency": row.batch_req,
+        "concurrency": row.concurrency,
         "input_tok": row.input_tok,
         "output_tok": row.output_tok,
         "rate_tok_s": measured.get("rate_tok_s"),

@@ -114,7 +114,7 @@ def _replica(plan: PlanStudy, d: DeploymentUse) -> dict[str, Any]:
         "model": option.model,
         "deployment": option.label,
         "count": round(d.replica_count, 9),
-        "concurrency": d.batch_req,
+        "concurrency": d.concurrency,
         "power_cap_w": option.power_cap_w,
         "rate_tok_s": d.rate_tok_s,
         "power_w": d.power_w,

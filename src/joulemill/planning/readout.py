@@ -21,7 +21,7 @@ class DeploymentUse:
     """How a deployment of a pool is used.
 
     replica_count   replicas in the hour that has most;  count_by_hour  in each
-    batch_req       requests in flight in one replica, mean over its replicas and hours
+    concurrency       requests in flight in one replica, mean over its replicas and hours
     rate_tok_s, power_w   of all its replicas, mean over the span
     rate_by_class_tok_s   [classes] what it makes for each
     points, count_by_point   its points that are used, and the replicas at each [points, hours]
@@ -31,7 +31,7 @@ class DeploymentUse:
     pool: int
     replica_count: float
     count_by_hour: Array
-    batch_req: float
+    concurrency: float
     rate_tok_s: float
     power_w: float
     rate_by_class_tok_s: Array
@@ -151,7 +151,7 @@ def _deployments(fleet: FleetProgram, running: Array, share: Array) -> Sequence[
                 pool=int(points.pool[rows[0]]),
                 replica_count=float(by_hour.max()),
                 count_by_hour=by_hour,
-                batch_req=float((points.concurrency[rows, None] * here).sum() / here.sum()),
+                concurrency=float((points.concurrency[rows, None] * here).sum() / here.sum()),
                 rate_tok_s=float((making * share).sum()),
                 power_w=float((points.power_w[rows, None] * here * share).sum()),
                 rate_by_class_tok_s=by_class,

@@ -41,7 +41,7 @@ def alternatives(
     if deployment.device_count == 1 or taken.pipeline > 1 or deployment.prefill:
         return ()
     deployment, rates = at_locked_clock(deployment, rates)
-    all_req = prediction.batch.batch_req * taken.replicas
+    all_req = prediction.batch.concurrency * taken.replicas
     domain = domain_count(deployment.device, deployment.node)
     options = _options(deployment.device_count, int(min(deployment.device_count, domain)), deployment.architecture)
     different = [o for o in options if o != taken]

@@ -122,9 +122,9 @@ def _stretch(plant: CompiledDeployment, numbers: Numbers, figures: Numbers, bott
     count, demand = figures["rate_tok_s"].size, _demand(plant, numbers)
     most = capacity_req(plant.table, demand, mean_context_tok(plant.rates.host, demand)) * plant.ranks
     faults = {text: np.broadcast_to(rows, count) for text, rows in _faults(plant, numbers, demand, most)}
-    batch = np.minimum(demand.batch_req, most)
+    batch = np.minimum(demand.concurrency, most)
     bad = np.any(list(faults.values()), axis=0) if faults else None
-    asked = replace(demand, batch_req=batch if bad is None else np.where(bad, 1, batch))
+    asked = replace(demand, concurrency=batch if bad is None else np.where(bad, 1, batch))
     steady_state = settled(plant.deployment, plant.table, plant.rates, asked)
     loads = load_classes(batch, demand.input_tok / demand.output_tok)
     _fill(plant, steady_state, figures, np.broadcast_to(loads, count))
@@ -142,18 +142,20 @@ def _stretch(plant: CompiledDeployment, numbers: Numbers, figures: Numbers, bott
 def _demand(plant: CompiledDeployment, numbers: Numbers) -> Demand:
     one, none, cap = np.ones(1), np.zeros(1), numbers["power_cap_w"]
     computed_tok = numbers["input_tokens"] * (1.0 - numbers["cached_ratio"])
-    budget_tok = numbers["max_num_batched_tokens"]
+    max_batched_tok = numbers["max_num_batched_tokens"]
     return Demand(
-        batch_req=numbers["concurrency"],
+        concurrency=numbers["concurrency"],
         input_tok=numbers["input_tokens"],
         computed_tok=computed_tok,
         output_tok=numbers["output_tokens"],
         spread_ratio=numbers["output_spread_ratio"],
-        budget_tok=budget_tok if plant.deployment.chunked_prefill else np.maximum(budget_tok, computed_tok),
+        max_batched_tok=max_batched_tok
+        if plant.deployment.chunked_prefill
+        else np.maximum(max_batched_tok, computed_tok),
         memory_use_ratio=numbers["gpu_memory_utilization"],
         limit_w=np.where(np.isnan(cap), plant.table.tdp_w, cap),
         running=none,
-        narrow_ratio=one,
+        domain_evenness_ratio=one,
         **plant.terms,
     )
 

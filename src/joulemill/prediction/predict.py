@@ -97,7 +97,7 @@ def _answered(q: PredictionRequest, *, brief: bool) -> PredictionResult:
         )
     except MemoryShort as fault:
         raise does_not_fit(q, fault, memory_holds) from fault
-    notes = (*notes, *caveats(kind_of(deployment, profile, q.engine), prediction.batch.batch_req))
+    notes = (*notes, *caveats(kind_of(deployment, profile, q.engine), prediction.batch.concurrency))
     own = rates_of(calibrated.coefficients) if calibrated else rates(profile)
     return PredictionResult(
         question=q,
@@ -148,7 +148,7 @@ def resolved(q: PredictionRequest) -> tuple[Deployment, Workload, str, tuple[str
         engine=profile.partition("-")[0],
         node=node,
         batch_limit_req=q.max_num_seqs,
-        prefill_budget_tok=q.max_num_batched_tokens,
+        max_batched_tok=q.max_num_batched_tokens,
         memory_use_ratio=q.gpu_memory_utilization,
         power_cap_w=q.power_cap_w,
         clock_ratio=_clock_ratio(q, device),
@@ -161,7 +161,7 @@ def resolved(q: PredictionRequest) -> tuple[Deployment, Workload, str, tuple[str
         output_tok=q.output_tokens,
         output_spread_ratio=q.output_spread_ratio,
         cached_ratio=q.cached_ratio,
-        batch_req=q.concurrency,
+        concurrency=q.concurrency,
         rate_req_s=q.rate_req_s,
         ttft_limit_s=q.slo_ttft_s,
         tpot_limit_s=q.slo_tpot_s,
@@ -180,11 +180,11 @@ def _prefill_pool(q: PredictionRequest, architecture: Architecture, domain: floa
         raise InputError(f"the prefill pool, `prefill_devices={q.prefill_devices}`: {fault}") from fault
 
 
-def _traffic(q: PredictionRequest, cut: Parallelism, pool: Parallelism | None) -> ExpertTraffic | None:
+def _traffic(q: PredictionRequest, parallelism: Parallelism, pool: Parallelism | None) -> ExpertTraffic | None:
     """How rows and experts come together; None where neither pool spreads experts wide, unless it is asked for."""
     stated = (q.two_batch_overlap, q.eplb)
-    widest = max(cut.expert, pool.expert if pool else 1)
-    if any(stated) and max(cut.data, pool.data if pool else 1) == 1:
+    widest = max(parallelism.expert, pool.expert if pool else 1)
+    if any(stated) and max(parallelism.data, pool.data if pool else 1) == 1:
         raise InputError("`two_batch_overlap` and `eplb` are of experts over ranks of data parallelism; give `dp`")
     if widest < WIDE_RANKS and not any(stated):
         return None
@@ -260,9 +260,9 @@ def _predicted(
 
     prompts_ratio = workload.input_tok / workload.output_tok
 
-    def widths(quantity: str, batch_req: float) -> float:
+    def widths(quantity: str, concurrency: float) -> float:
         fitted = calibrated.widths.get(quantity) if calibrated else None
-        width = fitted or half_width_ratio(quantity, kind, load_class(batch_req, prompts_ratio))
+        width = fitted or half_width_ratio(quantity, kind, load_class(concurrency, prompts_ratio))
         return widened_ratio(width, deployment.architecture)
 
     used = rates_of(calibrated.coefficients) if calibrated else rates(profile)
@@ -270,7 +270,7 @@ def _predicted(
         deployment,
         workload,
         used,
-        partial(widths, batch_req=1.0),
+        partial(widths, concurrency=1.0),
         site,
         reference_pues(),
         scaling=_scaling(scales, widths),
@@ -288,11 +288,11 @@ def _cell(q: PredictionRequest, deployment: Deployment, profile: str) -> Cell:
 def _scaling(scales: Scales, usual: Callable[[str, float], float]) -> Scaling:
     """Factors and half-widths by quantity and batch; what no row tells keeps its ``usual`` width."""
 
-    def width(quantity: str, batch_req: float) -> float:
+    def width(quantity: str, concurrency: float) -> float:
         at_devices = _AT_DEVICES.get(quantity, quantity)
-        band = figure_width(scales, at_devices, batch_req)
+        band = figure_width(scales, at_devices, concurrency)
         if band is None:
-            return usual(quantity, batch_req)
+            return usual(quantity, concurrency)
         return band if at_devices == quantity else math.hypot(band, NODE)
 
     return Scaling(partial(figure_factor, scales), width)

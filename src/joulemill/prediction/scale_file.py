@@ -20,7 +20,7 @@ SCHEMA = "joulemill-scales-1"
 SUFFIX = ".toml"
 #: Keys of a quantity → the least and most that a fit gives.
 BOUNDS = {
-    "rows": (1.0, 1e9), "batch_req": (1e-3, 1e9), "scale": (1e-3, 1e3), "stderr_ln": (0.0, 20.0),
+    "rows": (1.0, 1e9), "concurrency": (1e-3, 1e9), "scale": (1e-3, 1e3), "stderr_ln": (0.0, 20.0),
     "slope": (-20.0, 20.0), "slope_stderr": (0.0, 20.0), "within_ln": (0.0, 20.0), "z_80": (0.1, 20.0),
 }  # fmt: skip
 CELL_KEYS = Cell._fields
@@ -46,11 +46,11 @@ def save_scales(path: Path, scale_file: ScaleFile) -> None:
 
 
 def scale_table(scale: Scale) -> dict[str, float]:
-    """A quantity's scale as it is written: measured ÷ predicted at ``batch_req``, standard errors of logarithms."""
+    """A quantity's scale as it is written: measured ÷ predicted at ``concurrency``, standard errors of logarithms."""
     p = scale.posterior
     return {
         "rows": p.count,
-        "batch_req": math.exp(p.center),
+        "concurrency": math.exp(p.center),
         "scale": math.exp(p.mean),
         "stderr_ln": math.sqrt(p.mean_variance),
         "slope": p.slope,
@@ -120,7 +120,7 @@ def _scale(raw: object, quantity: str, path: Path) -> Scale:
             raise InputError(f"{path}: {name!r} of {quantity} is {value!r}; it must lie between {least:g} and {most:g}")
     posterior = CellPosterior(
         count=int(raw["rows"]),
-        center=math.log(raw["batch_req"]),
+        center=math.log(raw["concurrency"]),
         mean=math.log(raw["scale"]),
         mean_variance=raw["stderr_ln"] ** 2,
         slope=float(raw["slope"]),

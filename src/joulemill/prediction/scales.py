@@ -50,13 +50,13 @@ class Scale:
     posterior: CellPosterior
     z_80: float
 
-    def factor(self, batch_req: float) -> float:
+    def factor(self, concurrency: float) -> float:
         """What the prediction is multiplied by at a batch."""
-        return math.exp(self.posterior.at(math.log(batch_req))[0])
+        return math.exp(self.posterior.at(math.log(concurrency))[0])
 
-    def half_width_ratio(self, batch_req: float) -> float:
+    def half_width_ratio(self, concurrency: float) -> float:
         """Half-width (80 %) of the scaled prediction, as a logarithm."""
-        return self.z_80 * math.sqrt(self.posterior.at(math.log(batch_req))[1])
+        return self.z_80 * math.sqrt(self.posterior.at(math.log(concurrency))[1])
 
 
 Scales = Mapping[str, Scale]
@@ -114,12 +114,12 @@ def _listed(cells: Iterable[Cell]) -> str:
     return "; ".join(names[:3]) + more
 
 
-def figure_factor(scales: Scales, quantity: str, batch_req: float) -> float:
+def figure_factor(scales: Scales, quantity: str, concurrency: float) -> float:
     """What a predicted quantity is multiplied by. Power is J/token × rate wherever both were measured: figures of one
     prediction must agree. TPOT and median ITL stand for one another where only one was measured."""
 
     def of(name: str) -> float:
-        return scales[name].factor(batch_req) if name in scales else 1.0
+        return scales[name].factor(concurrency) if name in scales else 1.0
 
     if quantity == "power_w" and "power_w" not in scales:
         return of("energy_j_tok") * of("rate_tok_s")
@@ -130,10 +130,10 @@ def figure_factor(scales: Scales, quantity: str, batch_req: float) -> float:
     return of(_stand_in(scales, quantity) or quantity)
 
 
-def figure_width(scales: Scales, quantity: str, batch_req: float) -> float | None:
+def figure_width(scales: Scales, quantity: str, concurrency: float) -> float | None:
     """Half-width of a scaled quantity, None where nothing measured tells it."""
     name = _stand_in(scales, quantity)
-    return scales[name].half_width_ratio(batch_req) if name else None
+    return scales[name].half_width_ratio(concurrency) if name else None
 
 
 def told_by(scales: Scales) -> frozenset[str]:

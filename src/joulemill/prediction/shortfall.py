@@ -36,8 +36,8 @@ def of_latency(result: PredictionResult) -> Iterator[Shortfall]:
             continue
         what = "to the first token" if name == "ttft" else "per output token"
         how = (
-            f"{p.batch.batch_req:g} concurrent requests per replica take"
-            if p.batch.batch_req != 1
+            f"{p.batch.concurrency:g} concurrent requests per replica take"
+            if p.batch.concurrency != 1
             else "even a single request takes"
         )
         missed = f"{how} {say_quantity(took, 's')} {what}, the target is {say_quantity(limit_s, 's')}"

@@ -140,14 +140,14 @@ PROMPTS_RATIO = (0.25, 2.0)
 LOADS = (len(LOADS_REQ) + 1) * (len(PROMPTS_RATIO) + 1)
 
 
-def load_class(batch_req: float, prompts_ratio: float = 1.0) -> int:
+def load_class(concurrency: float, prompts_ratio: float = 1.0) -> int:
     """The class of a load: widths differ by its batch, and by its prompt tokens a token of the answer."""
-    return int(load_classes(np.float64(batch_req), np.float64(prompts_ratio)))
+    return int(load_classes(np.float64(concurrency), np.float64(prompts_ratio)))
 
 
-def load_classes(batch_req: ArrayLike, prompts_ratio: ArrayLike) -> NDArray[np.intp]:
+def load_classes(concurrency: ArrayLike, prompts_ratio: ArrayLike) -> NDArray[np.intp]:
     """``load_class`` of each row."""
-    batches = sum(np.greater(batch_req, most).astype(np.intp) for most in LOADS_REQ)
+    batches = sum(np.greater(concurrency, most).astype(np.intp) for most in LOADS_REQ)
     prompts = sum(np.greater(prompts_ratio, most).astype(np.intp) for most in PROMPTS_RATIO)
     return np.asarray(batches + (len(LOADS_REQ) + 1) * prompts)
 
@@ -189,7 +189,7 @@ def _ratio(group: str, kind: Kind) -> float:
     return UNRELATED_RATIO if group == "device" and not kind.device.startswith(RELATED) else 1.0
 
 
-def caveats(kind: Kind, batch_req: float) -> tuple[str, ...]:
+def caveats(kind: Kind, concurrency: float) -> tuple[str, ...]:
     """What must be said of a prediction for a kind that nobody measured, and of weight-only formats at few requests."""
     groups = unmeasured("energy_j_tok", kind)
     texts = []
@@ -213,7 +213,7 @@ def caveats(kind: Kind, batch_req: float) -> tuple[str, ...]:
         texts.append(
             f"no release of vLLM is stated: {kind.engine} is taken, and the interval is wider; name one, e.g. vllm-0.19"
         )
-    if batch_req <= SMALL_BATCH_REQ and any(f in WEIGHT_ONLY for f in kind.formats):
+    if concurrency <= SMALL_BATCH_REQ and any(f in WEIGHT_ONLY for f in kind.formats):
         texts.append(
             "weight-only formats can cost more at small batch, which is not modelled: LLM.int8() +17 to +33 % J/token "
             "at batch 1, NF4 +25 to +55 % below 5 billion parameters and −11 to −23 % from 6 billion on (RTX 4090D, "

@@ -35,7 +35,7 @@ _SHED, _NONE_ON = REASONS.index("shed by a control"), REASONS.index("no replica 
 class PrefillPool:
     """Replicas that compute prompts for those of a fleet, which then decode; they count on behind them.
 
-    handover_s, handover_tok_s   to move keys and values: fixed, and a token;  handover_j_tok  joules of both ends
+    kv_transfer_s, kv_transfer_tok_s   to move the KV cache: fixed, and a token;  kv_transfer_j_tok  joules of both ends
     """
 
     limits: EngineLimits
@@ -43,9 +43,9 @@ class PrefillPool:
     rest: RestPolicy
     replicas_count: int = 1
     devices_count: int = 1
-    handover_s: float = 0.0
-    handover_tok_s: float = 0.0
-    handover_j_tok: float = 0.0
+    kv_transfer_s: float = 0.0
+    kv_transfer_tok_s: float = 0.0
+    kv_transfer_j_tok: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,7 +228,7 @@ class _Play:
         if pool is None:
             return
         for i in replica.handed:
-            wait_s = pool.handover_s + pool.handover_tok_s * self.table.target_tok[i]
+            wait_s = pool.kv_transfer_s + pool.kv_transfer_tok_s * self.table.target_tok[i]
             heappush(self.events, (tick + round(wait_s * NS_IN_S) * TICKS, _HANDED, i))
 
     def _take_over(self, i: int, tick: int) -> None:
@@ -237,7 +237,7 @@ class _Play:
         replica = self.route(serving, i) if len(serving) > 1 else serving[0]
         if isinstance(replica, DecodeReplica) and pool is not None:
             end = replica.end
-            replica.take_over(i, tick, pool.handover_j_tok * self.table.target_tok[i])
+            replica.take_over(i, tick, pool.kv_transfer_j_tok * self.table.target_tok[i])
             self._woken(replica, end)
 
     def _woken(self, replica: Replica, end: int) -> None:

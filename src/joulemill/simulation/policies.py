@@ -65,13 +65,13 @@ class Sizing:
     """What a policy is sized by.
 
     rated_w, floor_w  of a device: its limit, and what it draws between kernels
-    batch_req         sequences that ran on average in a replica while it worked
+    concurrency         sequences that ran on average in a replica while it worked
     """
 
     plant: Plant
     rated_w: float
     floor_w: float
-    batch_req: float
+    concurrency: float
     deferrable_ratio: float = 0.0
 
 
@@ -154,7 +154,7 @@ def _controls_of(part: str, event: SiteEvent, setting: float, sizing: Sizing, be
     if part == "admission":
         return set_within(before, event, admission_ratio=setting)
     if part == "batch":
-        return set_within(before, event, max_running_req=max(1, round(sizing.batch_req * setting)))
+        return set_within(before, event, max_running_req=max(1, round(sizing.concurrency * setting)))
     if part == "shed":
         if sizing.plant.replicas_count < 2:
             raise InputError("policy shed needs two replicas or more: one that stops would serve nothing")

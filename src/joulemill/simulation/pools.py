@@ -35,7 +35,7 @@ class PrefillReplica(Replica):
 
 
 class DecodeReplica(Replica):
-    """Decodes; the keys and values of what it takes over come from elsewhere. Who loses its place in the KV cache here
+    """Decodes; the KV cache of what it takes over comes from elsewhere. Who loses its place in the KV cache here
     is computed again here."""
 
     def __init__(
@@ -52,7 +52,7 @@ class DecodeReplica(Replica):
         self._computed: set[int] = set()
 
     def take_over(self, i: int, tick: int, moved_j: float) -> None:
-        """Request ``i``, whose prompt is computed, comes at ``tick``; moving its keys and values took ``moved_j``."""
+        """Request ``i``, whose prompt is computed, comes at ``tick``; moving its KV cache took ``moved_j``."""
         self._computed.add(i)
         self._moved_j += moved_j
         self.table.energy_j[i] += moved_j

@@ -123,16 +123,16 @@ class ReplicaPhysics:
         if terms.get("draft") is not None:
             terms["draft"] = terms["draft"].rows(np.zeros(size, dtype=np.intp))
         return Demand(
-            batch_req=one,
+            concurrency=one,
             input_tok=one,
             computed_tok=one,
             output_tok=one,
             spread_ratio=zero,
-            budget_tok=one,
+            max_batched_tok=one,
             memory_use_ratio=one,
             limit_w=one,
             running=zero,
-            narrow_ratio=one,
+            domain_evenness_ratio=one,
             **terms,
         )
 
@@ -178,7 +178,7 @@ def step_cost(
     physics = replica_physics(deployment, rates, time_ratio=time_ratio, energy_ratio=energy_ratio)
     knots = Knots(
         most_req=max_num_seqs,
-        most_rows_tok=deployment.prefill_budget_tok * physics.ranks_count,
+        most_rows_tok=deployment.max_batched_tok * physics.ranks_count,
         most_context_tok=most_context_tok,
         grain_count=GRAINS if physics.terms.get("draft_count") else 1,
         bend_tok=(float(physics.table.window_tok[0]),),
@@ -204,8 +204,8 @@ def kv_tok_capacity(deployment: Deployment, context_tok: float) -> int:
     return int(room_byte / max(each_byte / context_tok, 1e-9) * deployment.parallelism.data)
 
 
-def handover(deployment: Deployment, rates: Rates) -> tuple[float, float]:
-    """To move the keys and values of a token from where prompts are computed to where they are decoded: seconds, and
+def kv_transfer(deployment: Deployment, rates: Rates) -> tuple[float, float]:
+    """To move the KV cache of a token from where prompts are computed to where they are decoded: seconds, and
     joules of both ends. Each device of the decoding replica takes its share over its own link to other nodes."""
     t = shard_table([shard_of(deployment)])
     each_byte = float((t.kv_store_byte_0 + t.kv_store_byte_1)[0])

@@ -36,7 +36,7 @@ class RatioInterval:
     """A ratio of sums with its interval at ``level``.
 
     stat_ratio, sensor_ratio   the two parts of the half width, each ÷ value; None with too few windows, or value 0
-    block_count   length of a block in sub-windows; ``phi_ratio`` the autocorrelation it was chosen from
+    block_count   length of a block in sub-windows; ``autocorrelation_ratio`` the autocorrelation it was chosen from
     freedom_count degrees of freedom of the t-quantile
     """
 
@@ -48,7 +48,7 @@ class RatioInterval:
     sensor_ratio: float | None
     n: int
     block: int
-    phi_ratio: float
+    autocorrelation_ratio: float
     freedom_count: float
 
 
@@ -75,7 +75,7 @@ def ratio_interval(
             sensor_ratio=_share(sensor, value),
             n=n,
             block=1,
-            phi_ratio=0.0,
+            autocorrelation_ratio=0.0,
             freedom_count=0.0,
         )
     phi = autocorrelation_ratio(x - value * y)
@@ -93,7 +93,7 @@ def ratio_interval(
         sensor_ratio=_share(sensor, value),
         n=n,
         block=block,
-        phi_ratio=phi,
+        autocorrelation_ratio=phi,
         freedom_count=freedom,
     )
 

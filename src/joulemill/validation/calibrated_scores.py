@@ -69,9 +69,9 @@ def scored_with(
         scales = scales_of([rows[i] for i in mine], {q: v[list(mine)] for q, v in values.items()})
         for quantity in QUANTITIES:
             for i in others:
-                width = figure_width(scales, quantity, rows[i].batch_req)
+                width = figure_width(scales, quantity, rows[i].concurrency)
                 if quantity in values and width is not None:
-                    scaled[quantity][i] = values[quantity][i] * figure_factor(scales, quantity, rows[i].batch_req)
+                    scaled[quantity][i] = values[quantity][i] * figure_factor(scales, quantity, rows[i].concurrency)
                     widths[quantity][i] = width
     chosen = MeasuredTable(
         table.dialect if table else "runs",
@@ -98,7 +98,7 @@ def draw(rows: Sequence[MeasuredRow], count: int, seed: int) -> list[tuple[tuple
     """
     cells: dict[str, list[int]] = {}
     for i, row in enumerate(rows):
-        if row.measured and row.fullest:
+        if row.measured and row.is_representative:
             cells.setdefault(cell_name(row), []).append(i)
     draws = []
     for name, index in sorted(cells.items()):
@@ -121,5 +121,5 @@ def scales_of(rows: Sequence[MeasuredRow], values: Mapping[str, Array]) -> Scale
         known = [i for i in range(len(rows)) if np.isfinite(errors[i])]
         if known:
             prior = prior_of(quantity, kind_of_row(rows[0]), rows[0].architecture)
-            scales[quantity] = scale_of([rows[i].batch_req for i in known], [float(errors[i]) for i in known], prior)
+            scales[quantity] = scale_of([rows[i].concurrency for i in known], [float(errors[i]) for i in known], prior)
     return scales

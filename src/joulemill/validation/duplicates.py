@@ -1,7 +1,7 @@
-"""Rows of one table that hold the same measurement: fits count them once, and the fullest tells the others how it ran.
+"""Rows of one table that hold the same measurement: fits count them once.
 
 Dumps of one data base of results at different dates repeat measurements, to the last digit, with more or fewer columns
-filled. What was measured serves only to recognize a copy.
+filled; the copy that states most completes the others. What was measured serves only to recognize a copy.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ def merge_duplicates(rows: Sequence[MeasuredRow]) -> list[MeasuredRow]:
     groups: dict[tuple[object, ...], list[MeasuredRow]] = defaultdict(list)
     for row in rows:
         groups[_measurement(row)].append(row)
-    fullest = {key: max(copies, key=lambda r: r.stated_count) for key, copies in groups.items()}
+    most_stated = {key: max(copies, key=lambda r: r.stated_count) for key, copies in groups.items()}
     listed = {key: any(r.origin.listed for r in copies) for key, copies in groups.items()}
     keys = [_measurement(row) for row in rows]
     return [
-        r if len(groups[k]) == 1 else _told(_listed(r, listed[k]), fullest[k], len(groups[k]))
+        r if len(groups[k]) == 1 else _told(_listed(r, listed[k]), most_stated[k], len(groups[k]))
         for r, k in zip(rows, keys, strict=True)
     ]
 
@@ -50,7 +50,7 @@ def _measurement(row: MeasuredRow) -> tuple[object, ...]:
 
 
 def _told(row: MeasuredRow, full: MeasuredRow, copies: int) -> MeasuredRow:
-    row = replace(row, copies_count=copies, fullest=row.number == full.number)
+    row = replace(row, copies_count=copies, is_representative=row.number == full.number)
     if full.stated_count == row.stated_count:
         return row
     return replace(
@@ -58,9 +58,9 @@ def _told(row: MeasuredRow, full: MeasuredRow, copies: int) -> MeasuredRow:
         parallelism=full.parallelism,
         prefill=full.prefill,
         prefill_servers=full.prefill_servers,
-        batch_req=full.batch_req,
-        budget_tok=full.budget_tok,
-        poll_count=full.poll_count,
+        concurrency=full.concurrency,
+        max_batched_tok=full.max_batched_tok,
+        scheduler_interval_count=full.scheduler_interval_count,
         hold_count=full.hold_count,
         captured_tok=full.captured_tok,
         in_flight_req=full.in_flight_req,

@@ -50,9 +50,11 @@ def launched(row: MeasuredRow, drafted: bool) -> MeasuredRow:
         row,
         parallelism=first.decode.parallelism,
         prefill=first.prefill.parallelism,
-        budget_tok=sglang_pool_tok(first.prefill.parallelism.data) if row.engine == "sglang" else row.budget_tok,
+        max_batched_tok=sglang_pool_tok(first.prefill.parallelism.data)
+        if row.engine == "sglang"
+        else row.max_batched_tok,
         prefill_servers=float(first.prefill.ranks),
-        batch_req=max(row.in_flight_req / first.decode.workers, 1.0),
+        concurrency=max(row.in_flight_req / first.decode.workers, 1.0),
         pools_known=True,
         pools_stated=same,
         draft_count=first.draft_count,

@@ -21,12 +21,16 @@ HOPPER, BLACKWELL = ("h100", "h200", "gh200"), ("b200", "b300", "gb200", "gb300"
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """``budget_tok`` tokens a step; ``poll_count`` steps between two looks at the queue, 0 where it is the engine's;
-    ``hold_count`` steps that a prompt is held back at most for others to join it; ``captured_tok`` tokens up to which a
-    step with prompts runs from captured graphs."""
+    """An engine's settings.
 
-    budget_tok: float = BUDGET_TOK
-    poll_count: float = 0.0
+    max_batched_tok            most tokens of a step
+    scheduler_interval_count   steps between two looks at the queue, 0 where it is the engine's
+    hold_count                 steps that a prompt is held back at most for others to join it
+    captured_tok               tokens up to which a step with prompts runs from captured graphs
+    """
+
+    max_batched_tok: float = BUDGET_TOK
+    scheduler_interval_count: float = 0.0
     hold_count: float = 0.0
     captured_tok: float = 0.0
 
@@ -53,7 +57,7 @@ def recipe_of(run: LaunchKey) -> Recipe:
 
 
 def kv_cache_is_8bit(run: LaunchKey, *, quantized: bool, scripted: bool) -> bool:
-    """Whether keys and values were kept in 8 bits; engines keep them in the model's format where nothing says so.
+    """Whether the KV cache was kept in 8 bits; engines keep them in the model's format where nothing says so.
 
     ``quantized``: the weights are. TensorRT-LLM's quantized checkpoints state 8-bit keys, and its scripts set them, but
     for gpt-oss on Hopper. vLLM's scripts set them for Llama, and for gpt-oss on Blackwell; SGLang's on Blackwell, and

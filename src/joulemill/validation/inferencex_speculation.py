@@ -81,12 +81,12 @@ def _read(row: MeasuredRow, left_out: bool) -> MeasuredRow:
     groups = {**row.groups, "drafts": "read as drafted"}
     notes = row.notes if kinds == {True} else (*row.notes, NOTE)
     count = row.draft_count or _usual_count(row)
-    room_tok = count * row.batch_req if row.engine == "trtllm" and row.prefill is None else 0.0
+    room_tok = count * row.concurrency if row.engine == "trtllm" and row.prefill is None else 0.0
     return replace(
         row,
         draft_count=count,
         drafts_hidden=row.prefill is not None,
-        budget_tok=row.budget_tok + room_tok,
+        max_batched_tok=row.max_batched_tok + room_tok,
         groups=groups,
         notes=notes,
     )

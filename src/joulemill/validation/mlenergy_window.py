@@ -41,14 +41,14 @@ NOTE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunQuery:
-    """What was run: ``sequences`` at once at most, ``batch_req`` on average, with answers of these lengths [tok]."""
+    """What was run: ``sequences`` at once at most, ``concurrency`` on average, with answers of these lengths [tok]."""
 
     task: str
     model: str
     gpu: str
     devices: int
     sequences: int
-    batch_req: float
+    concurrency: float
     output_tok: float
     p50_tok: float
     p90_tok: float
@@ -68,7 +68,7 @@ def window_of(asked: RunQuery, share: Shard) -> MeasuredWindow | None:
         return None
     loop = refilled_slots(asked.output_tok, asked.p50_tok, asked.p90_tok)
     count = requests_count(asked)
-    slots = min(asked.batch_req, float(asked.sequences))
+    slots = min(asked.concurrency, float(asked.sequences))
     started = max(asked.sequences - slots, 0.0) / slots
     ended = max((count - asked.sequences - 1) / slots, started + 0.05)
     start, end = loop.time_ratio(started), loop.time_ratio(ended)
@@ -114,7 +114,7 @@ def _cached_ratio(asked: RunQuery, share: Shard, loop: RefilledSlots, window: tu
     table = shard_table([share])
     each_byte = float(kv_request_byte(table, np.array([USUAL_CONTEXT_TOK]))[0]) / USUAL_CONTEXT_TOK
     room_tok = float(kv_room_byte(table, np.array([MEMORY_USE_RATIO]))[0]) / each_byte * share.data_count
-    slots = asked.batch_req
+    slots = asked.concurrency
     unused_tok = room_tok - slots * (prompt_tok + age * asked.output_tok)
     held_tok = prompt_tok + asked.output_tok
     hits = []

@@ -47,12 +47,12 @@ def cooling_note(row: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class WallTask:
-    """What one MLPerf benchmark asks of which model. ``batch_req``: most requests in flight a device."""
+    """What one MLPerf benchmark asks of which model. ``concurrency``: most requests in flight a device."""
 
     model: str
     input_tok: float
     output_tok: float
-    batch_req: float = BATCH_REQ
+    concurrency: float = BATCH_REQ
 
 
 #: By what the benchmark's name holds. Inputs of deepseek-r1 and gpt-oss are assumed.

@@ -83,7 +83,7 @@ def _lever(a: MeasuredRow, b: MeasuredRow, size_log: float) -> str | None:
     """The one lever that differs between two runs; None where none or several do."""
     if a.groups["task"] != b.groups["task"]:
         return None
-    batch = abs(float(np.log(a.batch_req / b.batch_req)))
+    batch = abs(float(np.log(a.concurrency / b.concurrency)))
     same: dict[str, Callable[[MeasuredRow], object]] = {
         "precision": lambda r: r.groups["precision"],
         "devices": lambda r: r.parallelism.devices,

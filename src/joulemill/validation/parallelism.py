@@ -26,7 +26,7 @@ def whole(row: Row, name: str, default: int = 1) -> int:
 
 def run_parallelism(row: Row, devices: int, architecture: Architecture) -> Parallelism:
     """Cut of a serving run: ``tensor_parallel`` 1 with ``expert_parallel`` N means attention over all N devices
-    and experts spread over N, unless ``data_parallel`` says that attention ran apart on each."""
+    and experts spread over N, unless ``data_parallel`` says that attention ran separately on each."""
     data = whole(row, "data_parallel")
     if devices % data:
         raise InputError(f"{devices} devices do not divide in {data} data-parallel ranks")
@@ -56,8 +56,8 @@ def read_parallelism(
     row: Row, a: Architecture, memory_byte: float, weight_byte: float, concurrency: float | None
 ) -> ParallelismReading:
     """Cut and pools of a latency point. ``weight_byte`` is that of the whole model, ``memory_byte`` of one device."""
-    apart = (row.get("mode") or "agg").startswith("disagg")
-    if not apart:
+    disaggregated = (row.get("mode") or "agg").startswith("disagg")
+    if not disaggregated:
         parallelism = _aggregated(row, a, concurrency)
         return (
             ParallelismReading(parallelism)

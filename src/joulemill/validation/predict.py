@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from joulemill.arrays import Array
 from joulemill.physics.serving.continuous_batching import Demand, Rates, steady
-from joulemill.physics.serving.disaggregation import handed_over, usual_worker_req
+from joulemill.physics.serving.disaggregation import disaggregated_latency, usual_worker_req
 from joulemill.physics.serving.shard import Shard, ShardTable, shard, shard_table
 from joulemill.validation.row import MeasuredRow
 
@@ -22,7 +22,7 @@ class CompiledRows:
 
     table: ShardTable
     prefill: ShardTable
-    apart: NDArray[np.bool_]
+    disaggregated: NDArray[np.bool_]
     pools_known: NDArray[np.bool_]
     demand: Demand
     servers_count: Array
@@ -37,7 +37,7 @@ class CompiledRows:
         return CompiledRows(
             table=self.table.rows(index),
             prefill=self.prefill.rows(index),
-            apart=self.apart[index],
+            disaggregated=self.disaggregated[index],
             pools_known=self.pools_known[index],
             demand=demand,
             servers_count=self.servers_count[index],
@@ -64,19 +64,19 @@ def compiled(rows: Sequence[MeasuredRow]) -> CompiledRows:
     table = table.replaced("fused_experts", column([r.fused_experts for r in rows]))
     tok = column([r.input_tok for r in rows])
     demand = Demand(
-        batch_req=column([r.batch_req for r in rows]),
+        concurrency=column([r.concurrency for r in rows]),
         input_tok=tok,
         computed_tok=tok,
         output_tok=column([r.output_tok for r in rows]),
         spread_ratio=column([r.spread_ratio for r in rows]),
-        budget_tok=column([r.budget_tok for r in rows]),
+        max_batched_tok=column([r.max_batched_tok for r in rows]),
         memory_use_ratio=np.full(len(rows), 0.9),
         limit_w=table.tdp_w * column([r.limit_ratio for r in rows]),
         running=column([r.running for r in rows]),
-        narrow_ratio=column([r.narrow_ratio for r in rows]),
+        domain_evenness_ratio=column([r.domain_evenness_ratio for r in rows]),
         uniform_lengths=column([r.lockstep for r in rows]),
         behind_router=column([r.gateway for r in rows]),
-        poll_count=column([r.poll_count for r in rows]),
+        scheduler_interval_count=column([r.scheduler_interval_count for r in rows]),
         hold_count=column([r.hold_count for r in rows]),
         captured_tok=column([r.captured_tok for r in rows]),
         draft_count=column([r.draft_count for r in rows]),
@@ -87,7 +87,7 @@ def compiled(rows: Sequence[MeasuredRow]) -> CompiledRows:
     return CompiledRows(
         table=table,
         prefill=shard_table([of(r, True) for r in rows]),
-        apart=np.array([r.prefill is not None for r in rows]),
+        disaggregated=np.array([r.prefill is not None for r in rows]),
         pools_known=np.array([r.pools_known for r in rows]),
         demand=demand,
         servers_count=column([r.prefill_servers for r in rows]),
@@ -96,22 +96,22 @@ def compiled(rows: Sequence[MeasuredRow]) -> CompiledRows:
     )
 
 
-def _handed_over(plant: CompiledRows, rates: Rates) -> tuple[Array, Array]:
+def _disaggregated_latency(plant: CompiledRows, rates: Rates) -> tuple[Array, Array]:
     """TTFT and TPOT of rows whose prompts are computed on other devices [s]."""
     worker = usual_worker_req(rates.host, plant.in_flight_req, plant.table.data_count)
-    demand = replace(plant.demand, batch_req=np.where(plant.pools_known, plant.demand.batch_req, worker))
+    demand = replace(plant.demand, concurrency=np.where(plant.pools_known, plant.demand.concurrency, worker))
     servers = np.where(plant.pools_known, plant.servers_count, 0.0)
-    return handed_over(plant.table, plant.prefill, rates, demand, servers, plant.in_flight_req)
+    return disaggregated_latency(plant.table, plant.prefill, rates, demand, servers, plant.in_flight_req)
 
 
 def predicted(plant: CompiledRows, rates: Rates) -> dict[str, Array]:
     """Quantities by name, one value per row: energy_j_tok, rate_tok_s, power_w (all devices), itl_s, ttft_s, tpot_s."""
     steady_state = steady(plant.table, rates, plant.demand)
     ttft_s, tpot_s = steady_state.ttft_s, steady_state.tpot_s
-    if plant.apart.any():
-        index = np.flatnonzero(plant.apart)
+    if plant.disaggregated.any():
+        index = np.flatnonzero(plant.disaggregated)
         ttft_s, tpot_s = ttft_s.copy(), tpot_s.copy()
-        ttft_s[..., index], tpot_s[..., index] = _handed_over(plant.rows(index), rates)
+        ttft_s[..., index], tpot_s[..., index] = _disaggregated_latency(plant.rows(index), rates)
     replicas = plant.devices_count / (plant.table.tensor_count * plant.table.data_count)
     return {
         "energy_j_tok": steady_state.energy_j_tok,

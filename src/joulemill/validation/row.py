@@ -31,16 +31,16 @@ class MeasuredRow:
     """One row, ready to predict. ``measured`` holds what was measured in SI units; ``groups`` what to break
     errors down by.
 
-    batch_req      in flight per replica; ``running``: that is the batch that really ran, not an upper bound
+    concurrency    in flight per replica; ``running``: that is the batch that really ran, not an upper bound
     prefill        parallelism of the prefill pool where prompts are computed elsewhere; prefill_servers: its ranks
     limit_ratio    power limit over TDP
     in_flight_req  requests of the closed loop over all decode workers
     pools_known    sizes of the pools are stated or inferred from the row; ``pools_stated``: stated
     lockstep       all prompts and answers are of one length;  gateway: a router stood before the server
-    poll_count     steps between two looks at the queue of new requests; 0 where it is the engine's
+    scheduler_interval_count   steps between two looks at the queue of new requests; 0 where it is the engine's
     hold_count     steps that a prompt waits at most for others;  captured_tok: tokens of steps with prompts that run
                    from captured graphs
-    copies_count   rows of the table that hold this same measurement; ``fullest``: this one stands for them
+    copies_count   rows of the table that hold this same measurement; ``is_representative``: this one stands for them
     stated_count   columns of parallelism and pools that are filled in
     origin         where the row comes from;  draft_count: tokens drafted a step by multi-token prediction
     drafts_hidden  the engine was told to schedule beside drafts
@@ -58,13 +58,13 @@ class MeasuredRow:
     device: Device
     parallelism: Parallelism
     engine: str
-    batch_req: float
+    concurrency: float
     input_tok: float
     output_tok: float
     spread_ratio: float
-    narrow_ratio: float
+    domain_evenness_ratio: float
     running: bool
-    budget_tok: float
+    max_batched_tok: float
     measured: Mapping[str, float]
     groups: Mapping[str, str]
     prefill: Parallelism | None = None
@@ -75,11 +75,11 @@ class MeasuredRow:
     limit_ratio: float = 1.0
     lockstep: bool = False
     gateway: bool = False
-    poll_count: float = 0.0
+    scheduler_interval_count: float = 0.0
     hold_count: float = 0.0
     captured_tok: float = 0.0
     copies_count: int = 1
-    fullest: bool = True
+    is_representative: bool = True
     stated_count: int = 0
     origin: Origin = field(default_factory=Origin)
     draft_count: int = 0

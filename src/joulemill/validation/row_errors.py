@@ -19,7 +19,7 @@ _ABOUT: Mapping[str, Callable[[MeasuredRow], object]] = {
     "devices": lambda r: r.parallelism.devices * r.parallelism.replicas,
     "engine": lambda r: r.engine,
     "precision": lambda r: r.precision.name,
-    "batch_req": lambda r: r.batch_req,
+    "concurrency": lambda r: r.concurrency,
     "input_tok": lambda r: r.input_tok,
     "output_tok": lambda r: r.output_tok,
 }
@@ -36,8 +36,8 @@ class PredictedRows:
     def columns(self) -> dict[str, list[object]]:
         """One line per row and quantity that was measured and predicted, in the table's order, as columns.
 
-        What the row is (``batch_req``: requests in flight per replica; ``devices``: of all replicas), the ``quantity``,
-        whose name ends in its unit, ``measured``, ``predicted`` with its 80 % interval from ``low`` to ``high``,
+        What the row is (``concurrency``: per replica; ``devices``: of all replicas), the ``quantity``, whose name
+        ends in its unit, ``measured``, ``predicted`` with its 80 % interval from ``low`` to ``high``,
         ``error_ratio``, predicted ÷ measured − 1, and ``inside``, whether the interval holds the measured value.
         """
         quantities = list(self.values)

@@ -122,7 +122,7 @@ def predict_rows(rows: Sequence[MeasuredRow]) -> tuple[dict[str, Array], dict[st
     for engine in sorted({r.engine for r in rows}):
         index = np.array([i for i, r in enumerate(rows) if r.engine == engine])
         mine = [rows[i] for i in index]
-        kinds = [(kind_of_row(r), load_class(r.batch_req, r.input_tok / r.output_tok)) for r in mine]
+        kinds = [(kind_of_row(r), load_class(r.concurrency, r.input_tok / r.output_tok)) for r in mine]
         quantities = predicted(compiled(mine), rates(engine))
         quantities |= _at_node(mine, quantities)
         for quantity, value in quantities.items():

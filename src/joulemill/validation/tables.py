@@ -28,9 +28,9 @@ from joulemill.prediction.precision import Resolver
 from joulemill.prediction.question import BOUNDS, COUNTS
 from joulemill.validation.columns import Row, batch_class, engine_profile, measured_in, needed, number_in, whole
 from joulemill.validation.duplicates import merge_duplicates
-from joulemill.validation.inferencex_cuts import first_cut
 from joulemill.validation.inferencex_launches import matching
 from joulemill.validation.inferencex_loads import DRAWN_NOTE, load_of
+from joulemill.validation.inferencex_parallelism import first_parallelism
 from joulemill.validation.inferencex_pools import Launch, LaunchQuery
 from joulemill.validation.inferencex_settings import LaunchKey, Recipe, kv_cache_is_8bit, pool_recipe_of, recipe_of
 from joulemill.validation.inferencex_speculation import mark_speculative, origin_of
@@ -132,7 +132,7 @@ def _runs_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
         gpu=gpu,
         devices=devices,
         sequences=int(number_in(row, "max_num_seqs") or 0) if batch else 0,
-        batch_req=batch or 0.0,
+        concurrency=batch or 0.0,
         output_tok=output,
         p50_tok=number_in(row, "outlen_p50") or 0.0,
         p90_tok=number_in(row, "outlen_p90") or 0.0,
@@ -146,13 +146,13 @@ def _runs_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
         device=device,
         parallelism=parallelism,
         engine="vllm-0.11",
-        batch_req=batch or whole(row, "max_num_seqs", COUNTS["max_num_seqs"]),
+        concurrency=batch or whole(row, "max_num_seqs", COUNTS["max_num_seqs"]),
         input_tok=stated_tok or typical.input_tok,
         output_tok=output,
         spread_ratio=spread_from_percentiles_ratio(output, number_in(row, "outlen_p50"), number_in(row, "outlen_p90")),
-        narrow_ratio=typical.narrow_ratio,
+        domain_evenness_ratio=typical.domain_evenness_ratio,
         running=batch is not None,
-        budget_tok=number_in(row, "cfg_max_num_batched_tokens") or 8192.0,
+        max_batched_tok=number_in(row, "cfg_max_num_batched_tokens") or 8192.0,
         measured={k: v for k, v in measured.items() if v is not None},
         groups={
             "model": model,
@@ -178,7 +178,7 @@ def _latency_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
     weight_byte = shard(architecture, precision, device, Parallelism(1)).weight_byte
     concurrency = _concurrency(row)
     reading = read_parallelism(row, architecture, device.memory_byte, weight_byte, concurrency)
-    apart = reading.prefill is not None
+    disaggregated = reading.prefill is not None
     batch, in_flight = _closed_loop(row, reading, concurrency)
     load = load_of(row.get("silicon_data_source") or "")
     engine = engine_profile(row.get("backend") or "")
@@ -194,7 +194,9 @@ def _latency_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
         tensor_count=reading.parallelism.tensor,
         data_count=reading.parallelism.data,
     )
-    parallelism = first_cut(launched, reading.parallelism) if load.scripted and not apart else reading.parallelism
+    parallelism = (
+        first_parallelism(launched, reading.parallelism) if load.scripted and not disaggregated else reading.parallelism
+    )
     launched = replace(launched, tensor_count=parallelism.tensor, data_count=parallelism.data)
     recipe = Recipe()
     if load.scripted:
@@ -212,14 +214,14 @@ def _latency_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
         device=device,
         parallelism=parallelism,
         engine=engine,
-        batch_req=batch,
+        concurrency=batch,
         input_tok=needed(row, "isl") * load.length_ratio,
         output_tok=needed(row, "osl") * load.length_ratio,
         spread_ratio=load.spread_ratio,
-        narrow_ratio=1.0,
+        domain_evenness_ratio=1.0,
         running=False,
-        budget_tok=recipe.budget_tok,
-        poll_count=recipe.poll_count,
+        max_batched_tok=recipe.max_batched_tok,
+        scheduler_interval_count=recipe.scheduler_interval_count,
         hold_count=recipe.hold_count,
         captured_tok=recipe.captured_tok,
         measured={k: v for k, v in measured.items() if v is not None},
@@ -230,18 +232,18 @@ def _latency_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
             "batch": batch_class(batch),
             "kind": "moe" if architecture.is_moe else "dense",
             "backend": row.get("backend") or "not stated",
-            "mode": "disaggregated" if apart else "aggregated",
+            "mode": "disaggregated" if disaggregated else "aggregated",
         },
         prefill=reading.prefill,
         prefill_servers=reading.prefill_servers or 1.0,
         in_flight_req=in_flight,
-        pools_known=not apart or reading.workers is not None,
-        pools_stated=not apart or reading.stated,
+        pools_known=not disaggregated or reading.workers is not None,
+        pools_stated=not disaggregated or reading.stated,
         lockstep=load.lockstep,
         gateway=load.gateway,
         origin=origin_of(row.get("silicon_data_source") or "", row.get("backend_version") or ""),
         launches=_launches(row, engine, device.name, in_flight)
-        if load.scripted and apart and not reading.stated
+        if load.scripted and disaggregated and not reading.stated
         else (),
         stated_count=sum(bool((row.get(name) or "").strip()) for name in PARALLELISM_COLUMNS),
         notes=(*notes, DRAWN_NOTE) if load.scripted else notes,
@@ -283,15 +285,15 @@ def _concurrency(row: Row) -> float | None:
 def _closed_loop(row: Row, reading: ParallelismReading, concurrency: float | None) -> tuple[float, float]:
     """Requests in flight per replica, and in the whole loop. What the whole loop holds decides where it is stated: a
     batch a rank is written for different numbers of ranks."""
-    apart = reading.prefill is not None
-    rank_batch = number_in(row, "decode_batch_size") if apart else number_in(row, "batch_size")
+    disaggregated = reading.prefill is not None
+    rank_batch = number_in(row, "decode_batch_size") if disaggregated else number_in(row, "batch_size")
     if rank_batch is None and concurrency is None:
         raise InputError("neither a batch size nor a concurrency is stated")
     workers = reading.workers or 1.0
     if concurrency is None:
         batch = (rank_batch or 1.0) * reading.parallelism.data
         return batch, batch * workers
-    if apart and rank_batch is not None:
+    if disaggregated and rank_batch is not None:
         return min(rank_batch * reading.parallelism.data, max(concurrency / workers, 1.0)), concurrency
     return max(concurrency / workers, 1.0), concurrency
 
@@ -320,13 +322,13 @@ def _wall_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
         device=device,
         parallelism=parallelism,
         engine=engine_profile(row.get("sys_framework") or "TensorRT"),
-        batch_req=asked.batch_req * parallelism.tensor,
+        concurrency=asked.concurrency * parallelism.tensor,
         input_tok=asked.input_tok,
         output_tok=asked.output_tok,
         spread_ratio=SPREAD_RATIO,
-        narrow_ratio=1.0,
+        domain_evenness_ratio=1.0,
         running=False,
-        budget_tok=8192.0,
+        max_batched_tok=8192.0,
         measured={k: v for k, v in measured.items() if v is not None},
         groups={"model": model, "device": device.label, "precision": word, "batch": "not stated", "kind": "node"},
         limit_ratio=MAX_Q_RATIO if quiet else 1.0,

@@ -54,7 +54,7 @@ def case(name: str = "Qwen/Qwen3-32B", device: str = "h100", tp: int = 2, replic
     )
     return Case(
         deployment=deployment,
-        workload=Workload(**({"input_tok": 512.0, "output_tok": 512.0, "batch_req": 32.0} | load)),
+        workload=Workload(**({"input_tok": 512.0, "output_tok": 512.0, "concurrency": 32.0} | load)),
     )
 
 
@@ -79,7 +79,7 @@ def gain(name: str, at: Case, chosen: Settings | None = None) -> float:
 @pytest.mark.parametrize("batch", [1.0, 16.0, 128.0])
 def test_a_change_of_nothing_changes_nothing(name: str, batch: float) -> None:
     """The sums for changed rounds agree with the steady state where nothing is changed: no token leaves early."""
-    plain = case(name, batch_req=batch)
+    plain = case(name, concurrency=batch)
     same = outcome(plain, RATES)
     for idle in (replace(plain, early_exit=EarlyExit(0.0, 0.5)), changed(plain, clock_ratio=1.0)):
         found = outcome(idle, RATES)
@@ -125,10 +125,10 @@ def test_accepted_tokens_against_the_sum_of_powers(acceptance: float, drafted: i
 def test_speculation_saves_at_small_batch_and_less_or_nothing_at_large() -> None:
     """Published: saves at batch 16 and below, costs at 128 (arXiv:2504.17674). The sign follows from the batch."""
     chosen = given_settings(draft=model("Qwen/Qwen3-1.7B"), acceptance_ratio=0.5)
-    few, many = (gain("speculation", case(batch_req=b), chosen) for b in (4.0, 256.0))
+    few, many = (gain("speculation", case(concurrency=b), chosen) for b in (4.0, 256.0))
     assert few < -0.1 and many > 0.0
     refused = gain(
-        "speculation", case(batch_req=4.0), given_settings(draft=model("Qwen/Qwen3-1.7B"), acceptance_ratio=1e-6)
+        "speculation", case(concurrency=4.0), given_settings(draft=model("Qwen/Qwen3-1.7B"), acceptance_ratio=1e-6)
     )
     assert refused > 0.0, "a draft that is never accepted only costs"
 
@@ -144,7 +144,7 @@ def test_more_acceptance_never_costs_more(acceptance: float, more: float) -> Non
 
 
 def test_a_lower_clock_hardly_slows_decode_and_slows_prefill_more() -> None:
-    decode, prefill = case(input_tok=16.0, batch_req=8.0), case(input_tok=8000.0, output_tok=16.0, batch_req=8.0)
+    decode, prefill = case(input_tok=16.0, concurrency=8.0), case(input_tok=8000.0, output_tok=16.0, concurrency=8.0)
     slowed = []
     for at in (decode, prefill):
         rate = one("clock-lock", at).rate_change
@@ -156,12 +156,12 @@ def test_a_lower_clock_hardly_slows_decode_and_slows_prefill_more() -> None:
 
 def test_a_cap_that_never_binds_changes_nothing() -> None:
     """Published: illusory for isolated decode, whose draw never reaches the cap (arXiv:2605.11999)."""
-    lone = case("meta-llama/Llama-3.1-8B-Instruct", tp=1, batch_req=1.0, input_tok=16.0)
+    lone = case("meta-llama/Llama-3.1-8B-Instruct", tp=1, concurrency=1.0, input_tok=16.0)
     assert gain("power-cap", lone, given_settings(cap_ratio=0.95)) == 0.0
 
 
 def test_quantising_weights_saves_less_as_the_batch_grows_for_unpacked_weights() -> None:
-    few, many = (gain("int4-weights", case(batch_req=b)) for b in (4.0, 128.0))
+    few, many = (gain("int4-weights", case(concurrency=b)) for b in (4.0, 128.0))
     assert few < many < 0.2
 
 
@@ -184,14 +184,14 @@ def test_site_levers_move_the_site_only() -> None:
 
 def test_consolidation_saves_the_idle_joules() -> None:
     idle = case("meta-llama/Llama-3.1-8B-Instruct", tp=1, replicas=4, rate_req_s=1.0)
-    idle = replace(idle, workload=replace(idle.workload, batch_req=None))
+    idle = replace(idle, workload=replace(idle.workload, concurrency=None))
     assert gain("consolidation", idle) < -0.1
 
 
 def test_consolidation_returns_open_contexts_and_a_disabled_boost_returns_them_all() -> None:
     """Four boards that hardly work idle at 122 W; two of them unloaded at 70 W: at most 21 % comes back."""
     lone = case("meta-llama/Llama-3.1-8B-Instruct", tp=1, replicas=4, rate_req_s=0.004)
-    lone = changed(replace(lone, workload=replace(lone.workload, batch_req=None)), node=None)
+    lone = changed(replace(lone, workload=replace(lone.workload, concurrency=None)), node=None)
     assert gain("consolidation", lone) == pytest.approx(-0.5 * (121.6 - 70.0) / 121.6, abs=0.02)
     assert gain("boost-off", lone) == pytest.approx(-(121.6 - 70.0) / 121.6, abs=0.02)
     assert "saturated" in (one("boost-off", case()).why_not or "")
@@ -239,11 +239,11 @@ APPLIES: dict[str, tuple[Case, Case | None, str]] = {
     "alternative-model": (case(), case("Qwen/Qwen3-30B-A3B"), "is the model that is deployed"),
     "batch-x2": (case(), IDLE, "the offered rate sets"),
     "batch-x4": (case(), IDLE, "the offered rate sets"),
-    "max-batch": (case(), loaded(case(), batch_req=None), "already"),
-    "small-chunks": (case(), changed(case(), prefill_budget_tok=2048.0), "2048 tokens already"),
+    "max-batch": (case(), loaded(case(), concurrency=None), "already"),
+    "small-chunks": (case(), changed(case(), max_batched_tok=2048.0), "2048 tokens already"),
     "prefix-cache": (case(), loaded(case(), cached_ratio=0.8), "80% of the prompt"),
-    "disaggregation": (case(), replace(case(), handover=True), "on other devices already"),
-    "speculation": (case(batch_req=4.0), case(LLAMA, tp=1), "another vocabulary"),
+    "disaggregation": (case(), replace(case(), disaggregated=True), "on other devices already"),
+    "speculation": (case(concurrency=4.0), case(LLAMA, tp=1), "another vocabulary"),
     "routing": (case(), replace(case(), route=Route(CHOSEN.small, 0.5, False)), "already"),  # type: ignore[arg-type]
     "cascade": (case(), replace(case(), route=Route(CHOSEN.small, 0.5, True)), "already"),  # type: ignore[arg-type]
     "thinking-budget": (case(), loaded(case(), output_tok=1.0), "a token long"),
@@ -287,8 +287,8 @@ def test_what_a_lever_lacks_is_named_with_its_flag(name: str, flag: str) -> None
 
 
 def test_drafting_layers_of_the_model_are_taken_where_no_draft_is_named() -> None:
-    found = one("speculation", loaded(DEEPSEEK, batch_req=8.0))
-    assert found.after is not None and gain("speculation", loaded(DEEPSEEK, batch_req=8.0)) < 0.0
+    found = one("speculation", loaded(DEEPSEEK, concurrency=8.0))
+    assert found.after is not None and gain("speculation", loaded(DEEPSEEK, concurrency=8.0)) < 0.0
 
 
 def test_smaller_keys_save_more_where_contexts_are_long() -> None:
@@ -317,7 +317,7 @@ def test_a_draft_of_another_vocabulary_is_refused() -> None:
 
 
 def test_what_does_not_fit_says_so() -> None:
-    found = one("tp-down", case("meta-llama/Llama-3.1-70B-Instruct", tp=2, batch_req=1.0))
+    found = one("tp-down", case("meta-llama/Llama-3.1-70B-Instruct", tp=2, concurrency=1.0))
     assert "does not fit" in (found.why_not or "")
 
 
@@ -325,7 +325,7 @@ def test_attention_that_needs_training_is_marked_so_and_never_combined_unasked()
     chosen = given_settings()
     retrained = {x.name for x in all_levers(chosen) if x.cost == "retrain"}
     assert {"latent-attention", "linear-attention", "sparse-attention"} <= retrained
-    found = study(case(batch_req=64.0, input_tok=4000.0), chosen, RATES, WIDTHS)
+    found = study(case(concurrency=64.0, input_tok=4000.0), chosen, RATES, WIDTHS)
     assert not retrained & {n for c in found.combinations for n in c.names}
 
 
@@ -363,7 +363,7 @@ def test_the_front_holds_what_no_other_beats(values: list[tuple[float, float, fl
         power_w=1.0,
         ttft_s=1.0,
         tpot_s=1.0,
-        batch_req=1.0,
+        concurrency=1.0,
         device_count=1.0,
         binding="compute",
         meets=True,

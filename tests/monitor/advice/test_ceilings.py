@@ -30,20 +30,22 @@ def interval(rate_tok_s: float, running: float | None = 20.0, waiting: float | N
     )
 
 
-def ceiling_tok_s(batch_req: float) -> float:
+def ceiling_tok_s(concurrency: float) -> float:
     question = PredictionRequest(
-        model="Qwen/Qwen3-8B", device="h100", input_tokens=512, output_tokens=256, concurrency=batch_req
+        model="Qwen/Qwen3-8B", device="h100", input_tokens=512, output_tokens=256, concurrency=concurrency
     )
     hardware = ("compute", "memory_bandwidth", "kv_capacity", "interconnect")
     found = answer(question).prediction.ceilings
     return min(c.rate_tok_s.value for c in found if c.name in hardware and c.rate_tok_s.value)
 
 
-@pytest.mark.parametrize("batch_req", [3.0, 17.0, 20.0, 111.0])
+@pytest.mark.parametrize("concurrency", [3.0, 17.0, 20.0, 111.0])
 @pytest.mark.parametrize("share", [0.2, 0.6, 1.7])
-def test_phi_is_the_measured_rate_over_the_lowest_hardware_ceiling_at_this_load(batch_req: float, share: float) -> None:
-    rate = share * ceiling_tok_s(batch_req)
-    found = explained(interval(rate, batch_req), FACTS, replace(KNOWN, running_before=batch_req))
+def test_phi_is_the_measured_rate_over_the_lowest_hardware_ceiling_at_this_load(
+    concurrency: float, share: float
+) -> None:
+    rate = share * ceiling_tok_s(concurrency)
+    found = explained(interval(rate, concurrency), FACTS, replace(KNOWN, running_before=concurrency))
     assert found.phi_ratio == pytest.approx(share, rel=0.07)  # lengths are rounded
     assert found.phi_low_ratio is not None and found.phi_high_ratio is not None
     assert found.phi_low_ratio < found.phi_ratio < found.phi_high_ratio

@@ -75,14 +75,14 @@ def demand(table: ShardTable, random: np.random.Generator) -> Demand:
     tok = np.round(spread(1, 32e3))
     one = np.ones(n)
     return Demand(
-        batch_req=np.round(spread(1, 512)),
+        concurrency=np.round(spread(1, 512)),
         input_tok=tok,
         computed_tok=tok * random.uniform(0.05, 1.0, n),
         output_tok=np.round(spread(1, 8e3)),
         spread_ratio=random.uniform(0.0, 1.0, n),
-        budget_tok=one * 8192.0,
+        max_batched_tok=one * 8192.0,
         memory_use_ratio=one * 0.9,
         limit_w=table.tdp_w,
         running=one * 0.0,
-        narrow_ratio=one,
+        domain_evenness_ratio=one,
     )

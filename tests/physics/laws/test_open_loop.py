@@ -42,13 +42,13 @@ def test_waiting_for_a_slot_is_what_erlang_says(slots: int, used: float) -> None
 
 def test_a_stream_has_no_opening_burst_and_waits_no_less_than_a_lone_request() -> None:
     at = sample(6)
-    quiet = np.ones_like(at.demand.batch_req)
+    quiet = np.ones_like(at.demand.concurrency)
     closed = steady(at.table, RATES, at.demand)
     stream = steady(at.table, RATES, replace(at.demand, open_loop=quiet))
-    lone = steady(at.table, RATES, replace(at.demand, batch_req=quiet, open_loop=quiet))
+    lone = steady(at.table, RATES, replace(at.demand, concurrency=quiet, open_loop=quiet))
     # Where prompts are rare and many requests would have opened together, no burst is left, and hardly a queue.
-    fits = at.demand.batch_req <= stream.capacity_req
-    rare = fits & (at.demand.batch_req >= 64) & (at.demand.computed_tok > 200.0) & (stream.prefill_ratio < 0.2)
+    fits = at.demand.concurrency <= stream.capacity_req
+    rare = fits & (at.demand.concurrency >= 64) & (at.demand.computed_tok > 200.0) & (stream.prefill_ratio < 0.2)
     assert rare.sum() > 50
     assert np.mean(stream.ttft_s[rare] < closed.ttft_s[rare]) > 0.95
     assert np.all(np.isfinite(stream.ttft_s)) and np.all(stream.ttft_s > 0.0)
@@ -62,7 +62,7 @@ def test_ttft_of_a_stream_rises_with_the_rate_to_no_bound() -> None:
     found = [answer(replace(LLAMA, rate_req_s=s * most)).prediction for s in shares]
     values = [p.ttft_s.value or np.inf for p in found]
     assert values == sorted(values) and values[0] < 0.1 and values[-1] > 1.0
-    closed = answer(replace(LLAMA, concurrency=found[2].batch.batch_req)).prediction.ttft_s.value
+    closed = answer(replace(LLAMA, concurrency=found[2].batch.concurrency)).prediction.ttft_s.value
     assert closed is not None and values[2] < closed
 
 

@@ -76,19 +76,19 @@ def test_one_stage_is_what_it_was() -> None:
     assert answer(replace(question, pp=1)).prediction == answer(question).prediction
 
 
-def at_batch(d: Demand, batch_req: Array) -> Demand:
-    return replace(d, batch_req=batch_req)
+def at_batch(d: Demand, concurrency: Array) -> Demand:
+    return replace(d, concurrency=concurrency)
 
 
 @pytest.mark.parametrize("stages", [2, 4])
 def test_stages_beat_neither_their_sum_nor_a_lone_sequences_time(stages: int) -> None:
     whole, stage, random = tables(stages)
     d = demand(whole, random)
-    one = np.ones_like(d.batch_req)
+    one = np.ones_like(d.concurrency)
     alone, cut = (steady(t, RATES, at_batch(d, one)) for t in (whole, stage))
     # A lone sequence passes all stages one after another, and activations go from each to the next.
     assert np.all(cut.rate_tok_s <= alone.rate_tok_s * (1 + 1e-9))
-    many, split = steady(stage, RATES, at_batch(d, stages * d.batch_req)), steady(whole, RATES, d)
+    many, split = steady(stage, RATES, at_batch(d, stages * d.concurrency)), steady(whole, RATES, d)
     assert np.all(many.rate_tok_s <= stages * split.rate_tok_s * (1 + 1e-9))
     assert np.all(many.power_w >= floor_w(stage, RATES.power) * (1 - 1e-9))
 

@@ -65,7 +65,7 @@ def test_prompts_are_the_bottleneck_where_they_must_be(drawn: Sample) -> None:
     """Never more requests than the prefill pool ends: servers over the time of a prompt."""
     for servers in (1, 4):
         two = pooled(drawn, servers)
-        sizes = (servers * np.ones_like(two.rate_tok_s), drawn.demand.batch_req)
+        sizes = (servers * np.ones_like(two.rate_tok_s), drawn.demand.concurrency)
         pools = pools_of(drawn.table, drawn.table, RATES, drawn.demand, sizes)
         most_req_s = servers * pools.many_count / pools.many_s
         ended_req_s = two.rate_tok_s / drawn.demand.output_tok
@@ -81,7 +81,7 @@ def test_joules_of_both_pools_are_theirs(drawn: Sample) -> None:
     assert np.all(two.power_w <= np.maximum(d.limit_w, t.resting_w) * (1 + 0.05))
     np.testing.assert_allclose(two.energy_j_tok, two.power_w * 4 * devices(t) / two.rate_tok_s, rtol=1e-9)
     stay_s = two.ttft_s + (d.output_tok - 1.0) * two.tpot_s
-    assert np.all(two.rate_tok_s * stay_s <= d.batch_req * d.output_tok * (1 + 1e-9))
+    assert np.all(two.rate_tok_s * stay_s <= d.concurrency * d.output_tok * (1 + 1e-9))
 
 
 def test_the_answer_counts_every_device_and_says_how_busy_the_pool_is() -> None:

@@ -52,7 +52,7 @@ def drafting(s: Sample, d: Demand, k: float, a: Array | float, *, ngram: bool = 
 def fits(s: Sample) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
     """Rows whose requests fit beside a draft model, so that it takes no request its place."""
     capacity = drafting(s, s.demand, 3.0, 0.5).capacity_req
-    return np.asarray(capacity >= s.demand.batch_req)
+    return np.asarray(capacity >= s.demand.concurrency)
 
 
 def test_no_drafts_are_plain_decoding(drawn: Sample) -> None:

@@ -25,7 +25,7 @@ QUESTION = PredictionRequest(
 def test_prompts_of_their_own_and_uncaptured_graphs_are_no_faster() -> None:
     drawn = sample(23, 2000)
     d = drawn.demand
-    whole = replace(d, budget_tok=np.maximum(d.budget_tok, d.computed_tok))
+    whole = replace(d, max_batched_tok=np.maximum(d.max_batched_tok, d.computed_tok))
     plain = steady(drawn.table, RATES, whole)
     for switched in (replace(whole, chunked_prefill=0.0), replace(whole, eager=1.0)):
         slower = steady(drawn.table, RATES, switched)

@@ -23,16 +23,16 @@ def machine(values):
     one = np.ones(4)
     table = shard_table([shard(MODEL.architecture, MODEL.precision, find_device("h100"), Parallelism())] * 4)
     demand = Demand(
-        batch_req=batch,
+        concurrency=batch,
         input_tok=one * 500,
         computed_tok=one * 500,
         output_tok=one * 300,
         spread_ratio=one * 0,
-        budget_tok=one * 8192,
+        max_batched_tok=one * 8192,
         memory_use_ratio=one * 0.9,
         limit_w=table.tdp_w,
         running=one,
-        narrow_ratio=one,
+        domain_evenness_ratio=one,
     )
     found = steady(table, rates_of(values), demand)
     return {"rate_tok_s": found.rate_tok_s, "power_w": found.power_w, "tpot_s": found.tpot_s}

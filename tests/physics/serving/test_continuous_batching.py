@@ -20,7 +20,7 @@ from joulemill.physics.serving.coefficients import NAMES, rates_of
 from joulemill.physics.serving.continuous_batching import Demand, Rates, Steady, drafted, host_s, steady
 from joulemill.physics.serving.counts import counts, decode_load
 from joulemill.physics.serving.deployment import Deployment, Parallelism, parallelism_for
-from joulemill.physics.serving.disaggregation import decoding_ratio, handed_over, usual_worker_req
+from joulemill.physics.serving.disaggregation import decoding_ratio, disaggregated_latency, usual_worker_req
 from joulemill.physics.serving.power import StepWork, limited
 from joulemill.physics.serving.shard import FP4, FP8, UNPACKED, Shard, ShardTable, arithmetic_class, shard, shard_table
 from joulemill.physics.serving.step import (
@@ -44,16 +44,16 @@ def state(s: Shard, batch=8.0, tok=256.0, out=256.0, limit=None) -> Steady:
     a = np.ones(1)
     limit_w = table.tdp_w if limit is None else a * limit
     demand = Demand(
-        batch_req=a * batch,
+        concurrency=a * batch,
         input_tok=a * tok,
         computed_tok=a * tok,
         output_tok=a * out,
         spread_ratio=a * 0.0,
-        budget_tok=a * 8192,
+        max_batched_tok=a * 8192,
         memory_use_ratio=a * 0.9,
         limit_w=limit_w,
         running=a * 0.0,
-        narrow_ratio=a,
+        domain_evenness_ratio=a,
     )
     return steady(table, rates("vllm"), demand)
 
@@ -122,16 +122,16 @@ def test_drafted_tokens_take_room_in_a_step() -> None:
     table = shard_table([share(MOE, tp=4)])
     a, zero = np.ones(1), np.zeros(1)
     demand = Demand(
-        batch_req=a * 512,
+        concurrency=a * 512,
         input_tok=a * 8192,
         computed_tok=a * 8192,
         output_tok=a * 64,
         spread_ratio=zero,
-        budget_tok=a * 8192,
+        max_batched_tok=a * 8192,
         memory_use_ratio=a * 0.9,
         limit_w=table.tdp_w,
         running=zero,
-        narrow_ratio=a,
+        domain_evenness_ratio=a,
     )
     demand = replace(demand, draft_count=a * 3)
     found = steady(table, rates("vllm"), demand)
@@ -236,18 +236,18 @@ def test_a_prefill_pool_that_is_not_stated_grows_with_its_work() -> None:
     def ttft_s(tok: float, servers: float, in_flight: float = 512.0) -> float:
         zero = a * 0.0
         demand = Demand(
-            batch_req=a * 64,
+            concurrency=a * 64,
             input_tok=a * tok,
             computed_tok=a * tok,
             output_tok=a * 512,
             spread_ratio=zero,
-            budget_tok=a * 8192,
+            max_batched_tok=a * 8192,
             memory_use_ratio=a * 0.9,
             limit_w=t.tdp_w,
             running=zero,
-            narrow_ratio=a,
+            domain_evenness_ratio=a,
         )
-        return float(handed_over(t, t, rates("trtllm"), demand, a * servers, a * in_flight)[0][0])
+        return float(disaggregated_latency(t, t, rates("trtllm"), demand, a * servers, a * in_flight)[0][0])
 
     assert ttft_s(8192.0, 1.0) > 2.0 * ttft_s(8192.0, 0.0)
     assert ttft_s(8192.0, 0.0) < 8.0 * ttft_s(1024.0, 0.0)
@@ -259,18 +259,18 @@ def pooled(servers: float, in_flight: float, answer: float = 512.0) -> tuple[flo
     t = shard_table([share(MOE, tp=4)])
     a, zero = np.ones(1), np.zeros(1)
     demand = Demand(
-        batch_req=a * in_flight,
+        concurrency=a * in_flight,
         input_tok=a * 4096,
         computed_tok=a * 4096,
         output_tok=a * answer,
         spread_ratio=zero,
-        budget_tok=a * 8192,
+        max_batched_tok=a * 8192,
         memory_use_ratio=a * 0.9,
         limit_w=t.tdp_w,
         running=zero,
-        narrow_ratio=a,
+        domain_evenness_ratio=a,
     )
-    late, each = handed_over(t, t, rates("trtllm"), demand, a * servers, a * in_flight)
+    late, each = disaggregated_latency(t, t, rates("trtllm"), demand, a * servers, a * in_flight)
     return float(late[0]), float(each[0])
 
 
@@ -310,16 +310,16 @@ def test_host_time_is_hidden_where_the_engine_prepares_the_next_step_meanwhile()
     t = shard_table([share(MOE, tp=4)])
     a, zero = np.ones(1), np.zeros(1)
     demand = Demand(
-        batch_req=a * 64,
+        concurrency=a * 64,
         input_tok=a * 512,
         computed_tok=a * 512,
         output_tok=a * 512,
         spread_ratio=zero,
-        budget_tok=a * 8192,
+        max_batched_tok=a * 8192,
         memory_use_ratio=a * 0.9,
         limit_w=t.tdp_w,
         running=zero,
-        narrow_ratio=a,
+        domain_evenness_ratio=a,
     )
     host = replace(rates("trtllm").host, front_s=1e-12)
     beside, in_turn = replace(host, overlap_ratio=1.0), replace(host, overlap_ratio=1e-9)
@@ -334,16 +334,16 @@ def test_drafts_in_passes_of_their_own_keep_the_devices_waiting() -> None:
     t = shard_table([share(MOE, tp=4)])
     a, zero = np.ones(1), np.zeros(1)
     plain = Demand(
-        batch_req=a * 64,
+        concurrency=a * 64,
         input_tok=a * 512,
         computed_tok=a * 512,
         output_tok=a * 512,
         spread_ratio=zero,
-        budget_tok=a * 8192,
+        max_batched_tok=a * 8192,
         memory_use_ratio=a * 0.9,
         limit_w=t.tdp_w,
         running=zero,
-        narrow_ratio=a,
+        domain_evenness_ratio=a,
     )
     host = replace(rates("trtllm").host, front_s=1e-12, draft_passes_count=3.0)
     drafting = replace(plain, draft_count=a * 2)
@@ -403,21 +403,21 @@ def test_drafts_speed_up_as_published() -> None:
     a = np.ones(1)
     none = a * 0.0
     demand = Demand(
-        batch_req=a,
+        concurrency=a,
         input_tok=a * 1024,
         computed_tok=a * 1024,
         output_tok=a * 2048,
         spread_ratio=none,
-        budget_tok=a * 8192,
+        max_batched_tok=a * 8192,
         memory_use_ratio=a * 0.9,
         limit_w=t.tdp_w,
         running=none,
-        narrow_ratio=a,
+        domain_evenness_ratio=a,
     )
     plain, drafting = (steady(t, rates("trtllm"), replace(demand, draft_count=a * k)) for k in (0.0, 3.0))
     assert float(plain.tpot_s[0] / drafting.tpot_s[0]) == pytest.approx(2.16, rel=0.1)
     assert drafting.energy_j_tok[0] < plain.energy_j_tok[0]
-    crowd = replace(demand, batch_req=a * 512)
+    crowd = replace(demand, concurrency=a * 512)
     slow, fast = (steady(t, rates("trtllm"), replace(crowd, draft_count=a * k)) for k in (0.0, 3.0))
     assert float(slow.tpot_s[0] / fast.tpot_s[0]) < 2.0  # what is checked in vain costs where steps are full
 
@@ -431,16 +431,16 @@ def test_padding_costs_only_where_ranks_differ() -> None:
     def step_s(t: ShardTable, r: Rates) -> float:
         tok, out, none = a * 4096, a * 512, a * 0
         demand = Demand(
-            batch_req=a * 256,
+            concurrency=a * 256,
             input_tok=tok,
             computed_tok=tok,
             output_tok=out,
             spread_ratio=none,
-            budget_tok=a * 8192,
+            max_batched_tok=a * 8192,
             memory_use_ratio=a * 0.9,
             limit_w=t.tdp_w,
             running=none,
-            narrow_ratio=a,
+            domain_evenness_ratio=a,
         )
         return float(steady(t, r, demand).step_s[0])
 

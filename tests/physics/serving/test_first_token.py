@@ -18,9 +18,9 @@ RATES = ArrivalRates(
     ingest_s=1e-9,
     ingest_tok_s=1e-12,
     gateway_s=1e-9,
-    poll_count=1e-9,
-    opening_ratio=0.1,
-    clump_ratio=1e-9,
+    scheduler_interval_count=1e-9,
+    initial_burst_ratio=0.1,
+    arrival_burst_ratio=1e-9,
     lock_ratio=0.02,
 )
 
@@ -93,12 +93,12 @@ def steps_of(batch: float, input_tok: float) -> PromptSteps:
 def closed_s(batch: float, input_tok: float, rates: ArrivalRates, lockstep: float, answer_steps: float = 1e9) -> float:
     a = np.ones(1)
     load = OfferedLoad(
-        batch_req=a * batch,
+        concurrency=a * batch,
         input_tok=a * input_tok,
         answer_steps=a * answer_steps,
         step_s=a * PLAIN_S,
         uniform_lengths=a * lockstep,
-        poll_count=a * 0.0,
+        scheduler_interval_count=a * 0.0,
         spread_ratio=0.2 / 12**0.5 / 0.9,
     )
     return float(first_token_s(rates, steps_of(batch, input_tok), load)[0])
@@ -132,28 +132,28 @@ def test_a_router_adds_its_time_where_one_stands_before_the_server() -> None:
     a = np.ones(1)
     rates = replace(RATES, gateway_s=0.07)
     load = OfferedLoad(
-        batch_req=a * 16.0,
+        concurrency=a * 16.0,
         input_tok=a * 1024.0,
         answer_steps=a * 512.0,
         step_s=a * 0.02,
         uniform_lengths=a * 0.0,
-        poll_count=a * 0.0,
+        scheduler_interval_count=a * 0.0,
     )
     steps = steps_of(16.0, 1024.0)
     routed = first_token_s(rates, steps, replace(load, behind_router=a))
     assert (routed - first_token_s(rates, steps, load))[0] == pytest.approx(0.07)
 
 
-def looked_at(poll_count: float, hold_count: float = 0.0, ranks_count: float = 1.0) -> OfferedLoad:
+def looked_at(scheduler_interval_count: float, hold_count: float = 0.0, ranks_count: float = 1.0) -> OfferedLoad:
     """64 slots a rank, answers of 512 steps, of lengths so scattered that they end as a steady stream."""
     a = np.ones(1)
     return OfferedLoad(
-        batch_req=a * 64.0,
+        concurrency=a * 64.0,
         input_tok=a * 1024.0,
         answer_steps=a * 512.0,
         step_s=a * 0.02,
         uniform_lengths=a * 0.0,
-        poll_count=a * poll_count,
+        scheduler_interval_count=a * scheduler_interval_count,
         hold_count=hold_count,
         spread_ratio=0.5,
         ranks_count=ranks_count,
@@ -198,7 +198,7 @@ def test_a_pool_of_ranks_that_step_together(loop: int, stay_s: float) -> None:
             heapq.heappush(coming, free + stay_s * rng.uniform(0.8, 1.0) / 0.9)
     a = np.ones(1)
     steps = PromptSteps(a * 0.0, a / ranks, a * lone_s, a, a * full_s, a)
-    load = replace(looked_at(0.0), batch_req=a * loop / ranks, ranks_count=ranks, spread_ratio=0.2 / 12**0.5 / 0.9)
+    load = replace(looked_at(0.0), concurrency=a * loop / ranks, ranks_count=ranks, spread_ratio=0.2 / 12**0.5 / 0.9)
     assert pool_token_s(RATES, steps, load, a * stay_s)[0] == pytest.approx(sum(waits) / total, rel=0.08)
 
 
@@ -230,13 +230,13 @@ def test_more_in_flight_never_waits_less(batch: float, more: float, tok: float, 
 def test_looking_at_the_queue_less_often_adds_half_the_steps_between(polls: float, batch: float) -> None:
     a = np.ones(1)
     load = OfferedLoad(
-        batch_req=a * batch,
+        concurrency=a * batch,
         input_tok=a * 1024.0,
         answer_steps=a * 1e9,
         step_s=a * 0.02,
         uniform_lengths=a * 0.0,
-        poll_count=a * 0.0,
+        scheduler_interval_count=a * 0.0,
     )
     steps = steps_of(batch, 1024.0)
-    late = first_token_s(RATES, steps, replace(load, poll_count=a * polls))
+    late = first_token_s(RATES, steps, replace(load, scheduler_interval_count=a * polls))
     assert (late - first_token_s(RATES, steps, load))[0] == pytest.approx(0.5 * polls * steps.plain_s[0], rel=1e-4)

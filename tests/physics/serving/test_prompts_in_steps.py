@@ -72,7 +72,13 @@ def test_the_process_in_front_works_beside_the_steps_until_it_is_the_slower_one(
 def demand(**given: float) -> Demand:
     """1,024 + 1,024 tokens, 64 in flight, a budget of 8,192 a step."""
     usual = {f.name: np.ones(1) for f in fields(Demand) if f.default is MISSING}
-    said = {"batch_req": 64.0, "input_tok": 1024.0, "computed_tok": 1024.0, "output_tok": 1024.0, "budget_tok": 8192.0}
+    said = {
+        "concurrency": 64.0,
+        "input_tok": 1024.0,
+        "computed_tok": 1024.0,
+        "output_tok": 1024.0,
+        "max_batched_tok": 8192.0,
+    }
     said |= {"memory_use_ratio": 0.9, "limit_w": 1e4, "running": 0.0, "spread_ratio": 0.1} | given
     return Demand(**(usual | {name: np.array([float(value)]) for name, value in said.items()}))
 
@@ -81,7 +87,7 @@ def demand(**given: float) -> Demand:
 @pytest.mark.parametrize("batch", [1.0, 64.0, 512.0, 4096.0])
 def test_decoding_sequences_and_prompts_share_a_steps_budget(batch: float, drafts: float) -> None:
     """vLLM's ``max_num_batched_tokens`` holds both; a step never computes more."""
-    asked = demand(batch_req=batch, budget_tok=2048.0, draft_count=drafts)
+    asked = demand(concurrency=batch, max_batched_tok=2048.0, draft_count=drafts)
     found = steady(table(1), rates("vllm-0.19"), asked)
     prompt_tok = found.step_req * asked.accepted_tok / found.prefill_ratio
     in_step_tok = prompt_tok + found.step_req * (1.0 + drafts)
@@ -90,7 +96,7 @@ def test_decoding_sequences_and_prompts_share_a_steps_budget(batch: float, draft
 
 def test_a_budget_within_what_graphs_capture_keeps_every_step_in_them() -> None:
     """Steps of 512 sequences and their prompts hold 2,048 tokens, not 2,560."""
-    small, wide = (demand(batch_req=512.0, budget_tok=2048.0, captured_tok=tok) for tok in (2048.0, 2560.0))
+    small, wide = (demand(concurrency=512.0, max_batched_tok=2048.0, captured_tok=tok) for tok in (2048.0, 2560.0))
     found, sure = (steady(table(1), rates("vllm-0.19"), d) for d in (small, wide))
     assert float(found.ttft_s[0]) == pytest.approx(float(sure.ttft_s[0]))
 
@@ -100,12 +106,12 @@ def test_prompts_that_are_held_come_together(ranks: int) -> None:
     """A step with prompts comes once in the time until one arrives, 1/λ, and as many steps as it is held; with ranks,
     until each may have one, (ranks − 1)/λ at most."""
     held_steps, slots = 40.0, 64.0 * ranks
-    asked = demand(batch_req=slots, hold_count=held_steps)
+    asked = demand(concurrency=slots, hold_count=held_steps)
     found = steady(table(ranks), rates("trtllm"), asked)
     come = float(found.step_req[0]) * ranks / 1024.0
     wait = held_steps if ranks == 1 else min(held_steps, (ranks - 1.0) / come)
     assert float(found.prefill_ratio[0]) <= come / (1.0 + 0.3 * come * wait)
-    free = steady(table(ranks), rates("trtllm"), demand(batch_req=slots))
+    free = steady(table(ranks), rates("trtllm"), demand(concurrency=slots))
     assert float(found.prefill_ratio[0]) < float(free.prefill_ratio[0])
     assert float(found.ttft_s[0]) > float(free.ttft_s[0])
 

@@ -1,6 +1,6 @@
 """Real A/B runs on the embedded server: the run as it is, and with one lever at a time.
 
-As it is means plainly: keys and values in 16 bits, a slot for each request in flight, all threads, every prompt
+As it is means plainly: KV cache in 16 bits, a slot for each request in flight, all threads, every prompt
 computed anew. What a lever needs beside that (a draft, a smaller quantization, a second model) is a file of its own.
 Runs are interleaved there and back, as a sweep's are; the same folder goes on where it was left.
 """

@@ -32,7 +32,7 @@ class Noise:
     stderr_ratio: float
     freedom_count: float
     window_count: int
-    phi_ratio: float
+    autocorrelation_ratio: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def noise(sample: Sample) -> Noise | None:
 
 def _of_windows(interval: RatioInterval, stat_ratio: float) -> Noise:
     quantile: float = stdtrit(interval.freedom_count, 0.5 + interval.level / 2)
-    return Noise(stat_ratio / float(quantile), interval.freedom_count, interval.n, interval.phi_ratio)
+    return Noise(stat_ratio / float(quantile), interval.freedom_count, interval.n, interval.autocorrelation_ratio)
 
 
 def _half_ratio(figure: Figure) -> float | None:

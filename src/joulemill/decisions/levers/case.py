@@ -67,7 +67,7 @@ class Case:
     workload: Workload
     site: Site | None = None
     draft: Draft | None = None
-    handover: bool = False
+    disaggregated: bool = False
     early_exit: EarlyExit | None = None
     route: Route | None = None
     parked_count: int = 0
@@ -93,7 +93,7 @@ class LeverOutcome:
     power_w: float
     ttft_s: float
     tpot_s: float | None
-    batch_req: float
+    concurrency: float
     device_count: float
     binding: str
     meets: bool

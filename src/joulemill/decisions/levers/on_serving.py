@@ -18,9 +18,9 @@ def batch(factor: float | None) -> Transform:
         w = case.workload
         if w.rate_req_s is not None:
             return "the offered rate sets how many are in flight; see consolidation"
-        if w.batch_req is None:
+        if w.concurrency is None:
             return "as many are in flight as memory, the engine and the targets allow already"
-        return replace(case, workload=replace(w, batch_req=None if factor is None else w.batch_req * factor))
+        return replace(case, workload=replace(w, concurrency=None if factor is None else w.concurrency * factor))
 
     return apply
 
@@ -28,11 +28,11 @@ def batch(factor: float | None) -> Transform:
 def small_chunks(case: Case, settings: Settings) -> Case | str:
     """Prompts are computed in smaller pieces."""
     d = case.deployment
-    if case.handover or d.prefill is not None:
+    if case.disaggregated or d.prefill is not None:
         return "prompts are computed on other devices"
-    if d.prefill_budget_tok <= SMALL_BUDGET_TOK:
-        return f"a step holds {d.prefill_budget_tok:.0f} tokens already"
-    return replace(case, deployment=replace(d, prefill_budget_tok=SMALL_BUDGET_TOK))
+    if d.max_batched_tok <= SMALL_BUDGET_TOK:
+        return f"a step holds {d.max_batched_tok:.0f} tokens already"
+    return replace(case, deployment=replace(d, max_batched_tok=SMALL_BUDGET_TOK))
 
 
 def prefix_cache(case: Case, settings: Settings) -> Case | str:
@@ -45,12 +45,12 @@ def prefix_cache(case: Case, settings: Settings) -> Case | str:
 
 def disaggregated(case: Case, settings: Settings) -> Case | str:
     """Prompts on devices of their own, in the proportion that keeps both pools busy."""
-    if case.handover or case.deployment.prefill is not None:
+    if case.disaggregated or case.deployment.prefill is not None:
         return "prompts are computed on other devices already"
     beside = not_computed_with(case.deployment)
     if beside:
         return f"disaggregated serving is not modelled together with {beside}"
-    return replace(case, handover=True)
+    return replace(case, disaggregated=True)
 
 
 def speculation(case: Case, settings: Settings) -> Case | str:

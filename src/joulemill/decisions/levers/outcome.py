@@ -29,7 +29,7 @@ from joulemill.physics.serving.continuous_batching import Demand, Rates, Steady,
 from joulemill.physics.serving.counts import Counts, StepLoad, counts, decode_load, prefill_load, verify_load
 from joulemill.physics.serving.deployed import shard_of
 from joulemill.physics.serving.deployment import Deployment
-from joulemill.physics.serving.disaggregation import handed_over
+from joulemill.physics.serving.disaggregation import disaggregated_latency
 from joulemill.physics.serving.power import StepWork, limited, step_work
 from joulemill.physics.serving.shard import ShardTable, link_time_s, shard, shard_table
 from joulemill.physics.serving.step import times
@@ -57,7 +57,7 @@ def outcome(case: Case, rates: Rates) -> LeverOutcome:
         return _routed(case, rates, case.route)
     prediction = predict(case.deployment, case.workload, rates, lambda _: 0.0, case.site, prices=False)
     plain = _plain(case, prediction)
-    if case.draft is None and case.early_exit is None and not case.handover:
+    if case.draft is None and case.early_exit is None and not case.disaggregated:
         return plain
     deployment, own = at_locked_clock(case.deployment, rates)
     return _changed(replace(case, deployment=deployment), own, prediction, plain)
@@ -68,7 +68,7 @@ def _plain(case: Case, p: Prediction) -> LeverOutcome:
         case,
         ((p.rate_tok_s.value or 0.0) / p.held_ratio, p.device_j_tok.value or 0.0),
         (math.inf if p.ttft_s.value is None else p.ttft_s.value, p.tpot_s.value),  # no bound under overload
-        p.batch.batch_req,
+        p.batch.concurrency,
         p.binding.name,
     )
 
@@ -77,7 +77,7 @@ def _settled(
     case: Case,
     rate_and_energy: tuple[float, float],
     latency: tuple[float, float | None],
-    batch_req: float,
+    concurrency: float,
     binding: str,
 ) -> LeverOutcome:
     """From rate and device J/tok to node and site, carbon and cost; the rate is what the site's limits leave."""
@@ -110,7 +110,7 @@ def _settled(
         power_w=device_j * rate * held,
         ttft_s=ttft,
         tpot_s=tpot,
-        batch_req=batch_req,
+        concurrency=concurrency,
         device_count=boards,
         binding=binding,
         meets=meets,
@@ -133,8 +133,8 @@ def _changed(case: Case, rates: Rates, p: Prediction, plain: LeverOutcome) -> Le
     d, w = case.deployment, case.workload
     share = shard_of(d)
     table = shard_table([share])
-    steady_state = swept(d, w, share, rates, np.array([p.batch.batch_req]))
-    demand = demand_of(d, w, np.array([p.batch.batch_req]), table)
+    steady_state = swept(d, w, share, rates, np.array([p.batch.concurrency]))
+    demand = demand_of(d, w, np.array([p.batch.concurrency]), table)
     b = steady_state.decode_req / table.data_count
     step = _decode_round(table, rates, steady_state)
     if case.early_exit is not None:
@@ -142,9 +142,9 @@ def _changed(case: Case, rates: Rates, p: Prediction, plain: LeverOutcome) -> Le
     if case.draft is not None:
         step = _speculated(case.deployment, table, rates, steady_state, case.draft)
     extra = _prefill_share(table, rates, steady_state, w)
-    apart = _pool(table, rates, demand, steady_state, d) if case.handover else None
+    prompts = _pool(table, rates, demand, steady_state, d) if case.disaggregated else None
     join = b * step.tokens_tok / w.output_tok
-    work = step.work if apart is not None else step.work.plus(extra, join)
+    work = step.work if prompts is not None else step.work.plus(extra, join)
     held = limited(table, rates.power, work, demand.limit_w)
     energy_j, time_s = held.energy_j, held.time_s
     tokens = float((b * step.tokens_tok * table.data_count)[0])
@@ -152,15 +152,17 @@ def _changed(case: Case, rates: Rates, p: Prediction, plain: LeverOutcome) -> Le
     joule = float(energy_j[0]) * d.parallelism.devices / tokens
     tpot = plain.tpot_s and plain.tpot_s * float(time_s[0] / steady_state.step_s[0]) / step.tokens_tok
     ttft = plain.ttft_s
-    if apart is not None:
-        prompt_s, prompt_j = apart
+    if prompts is not None:
+        prompt_s, prompt_j = prompts
         pools = tokens / float(time_s[0]) / w.output_tok * prompt_s
         full, joule = full / (1.0 + pools), joule + prompt_j * d.parallelism.devices / w.output_tok
         servers = np.array([max(pools * table.data_count[0] * d.parallelism.replicas, 1.0)])
-        late, each = handed_over(table, table, rates, demand, servers, demand.batch_req * d.parallelism.replicas)
+        late, each = disaggregated_latency(
+            table, table, rates, demand, servers, demand.concurrency * d.parallelism.replicas
+        )
         ttft, tpot = float(late[0]), float(each[0]) if w.has_tpot else None
     binding = plain.binding if plain.binding == "demand" else step.binding
-    return _settled(case, _offered(d, w, full, joule), (ttft, tpot), p.batch.batch_req, binding)
+    return _settled(case, _offered(d, w, full, joule), (ttft, tpot), p.batch.concurrency, binding)
 
 
 def _offered(d: Deployment, w: Workload, full_tok_s: float, joule: float) -> tuple[float, float]:
@@ -224,7 +226,7 @@ def _early(t: ShardTable, rates: Rates, steady_state: Steady, early: EarlyExit) 
 def _pool(t: ShardTable, rates: Rates, demand: Demand, steady_state: Steady, d: Deployment) -> tuple[float, float]:
     """Time a request on a prefill replica [s], joules per device [J]: full steps of whole prompts, keys sent on."""
     computed = demand.computed_tok
-    prompts = np.maximum(np.floor(demand.budget_tok / computed), 1.0)
+    prompts = np.maximum(np.floor(demand.max_batched_tok / computed), 1.0)
     past = demand.input_tok - 0.5 * computed
     tokens, zero = prompts * computed, np.zeros(1)
     nothing = decode_load(zero, zero, evenness_ratio(rates.step, demand))
@@ -273,4 +275,4 @@ def _routed(case: Case, rates: Rates, route: Route) -> LeverOutcome:
     tpot = onward * later + route.share_ratio * small_later if case.workload.has_tpot else None
     if route.cascade:
         ttft += onward * (small.ttft_s + small_later * case.workload.output_tok)
-    return _settled(case, (rate, joule), (ttft, tpot), large.batch_req, large.binding)
+    return _settled(case, (rate, joule), (ttft, tpot), large.concurrency, large.binding)

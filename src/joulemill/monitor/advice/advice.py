@@ -188,7 +188,7 @@ def _levers(reader: Reader, targets: Sequence[TargetHistory]) -> list[Advice]:
                     basis="modelled",
                     evidence=(
                         f"J/token {lever.change:+.1%} ({lever.low:+.1%} to {lever.high:+.1%}) predicted at {asked}",
-                        f"for {count} x {device} at {load.load.batch_req:.0f} requests at once",
+                        f"for {count} x {device} at {load.load.concurrency:.0f} requests at once",
                         f"{joules_day / DAY_S:.0f} W of load on average",
                     ),
                     assumed=("the boards' change carries over to the metered scope",),

@@ -43,7 +43,7 @@ class IntervalLoad:
 
     input_tok: float
     output_tok: float
-    batch_req: float
+    concurrency: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +65,18 @@ class Context:
 ALONE = Context()
 
 
-def limits_of(facts: TargetFacts, load: IntervalLoad, batch_req: float, context: Context) -> TargetPrediction:
-    """Ceilings at ``batch_req`` requests at once: between those of the two rounded batches around it, by logarithms."""
+def limits_of(facts: TargetFacts, load: IntervalLoad, concurrency: float, context: Context) -> TargetPrediction:
+    """Ceilings at ``concurrency``: between those of the two rounded batches around it, by logarithms."""
     if facts.device is None:
         return TargetPrediction(reason=NO_DEVICE)
-    step = math.log(max(batch_req, 1.0)) / math.log(STEP_RATIO)
+    step = math.log(max(concurrency, 1.0)) / math.log(STEP_RATIO)
     low, share = math.floor(step), step - math.floor(step)
     ends = [
         predicted(
             facts.model,
             facts.device,
             facts.devices_count or 1,
-            replace(load, batch_req=STEP_RATIO ** (low + n)),
+            replace(load, concurrency=STEP_RATIO ** (low + n)),
             context.slo_s,
         )
         for n in ((0, 1) if share > 1e-6 else (0,))
@@ -125,7 +125,7 @@ def predicted(
         devices=devices,
         input_tokens=load.input_tok,
         output_tokens=load.output_tok,
-        concurrency=load.batch_req,
+        concurrency=load.concurrency,
         slo_ttft_s=slo_s[0],
         slo_tpot_s=slo_s[1],
     )

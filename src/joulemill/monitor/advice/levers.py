@@ -67,7 +67,7 @@ def better_levers(
         devices=devices,
         input_tokens=load.input_tok,
         output_tokens=load.output_tok,
-        concurrency=load.batch_req if demand_req_s is None else None,
+        concurrency=load.concurrency if demand_req_s is None else None,
         rate_req_s=demand_req_s,
     )
     study = levers_answer(question, dict.fromkeys(ROLES), Settings(), frozenset(), together=False).study
@@ -105,7 +105,7 @@ def _levers(model: str, device: str, devices: int, load: IntervalLoad, demand_re
         for b in better[:SHOWN]
     ]
     at = (
-        f"{load.batch_req:.0f} requests at once"
+        f"{load.concurrency:.0f} requests at once"
         if demand is None
         else f"{demand:g} requests per second, all that arrive"
     )

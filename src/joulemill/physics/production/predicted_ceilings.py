@@ -37,13 +37,13 @@ from joulemill.physics.serving.workload import Workload
 
 
 @dataclass(frozen=True)
-class Marginal:
+class ResourceSensitivity:
     """Elasticity d ln rate / d ln capacity of a resource and its shadow price [tok/s per ``unit`` of all devices]; None
     and unknown for the power limit of a device whose TDP is not known."""
 
     resource: str
     elasticity_ratio: float | None
-    price: Figure
+    shadow_price: Figure
 
 
 def least_other(limits: tuple[CeilingValue, ...]) -> Figure:
@@ -223,7 +223,7 @@ RESOURCES: dict[str, tuple[tuple[str, ...], str, str | None]] = {
 }
 
 
-def marginals(
+def sensitivities(
     deployment: Deployment,
     workload: Workload,
     share: Shard,
@@ -232,7 +232,7 @@ def marginals(
     step: float = 0.01,
     *,
     held: float = 1.0,
-) -> tuple[Marginal, ...]:
+) -> tuple[ResourceSensitivity, ...]:
     """What a little more of each resource buys, at the chosen batch; one array call.
 
     held   share of the rate that the site's power and cooling leave; below 1 a resource moves the rate only by the
@@ -244,14 +244,14 @@ def marginals(
     for i, name in enumerate(RESOURCES, start=1):
         for column in RESOURCES[name][0]:
             table.columns[column][i] *= 1.0 + step
-    demand = demand_of(deployment, workload, np.full(rows, choice.batch_req), table)
+    demand = demand_of(deployment, workload, np.full(rows, choice.concurrency), table)
     demand.limit_w[names.index("power_limit") + 1] *= 1.0 + step
-    demand.batch_req[names.index("batch") + 1] *= 1.0 + step
-    tight = choice.batch_req >= np.floor(choice.most_req)
+    demand.concurrency[names.index("batch") + 1] *= 1.0 + step
+    tight = choice.concurrency >= np.floor(choice.most_req)
     if tight:
         row = names.index("kv_capacity") + 1
         table.columns["memory_byte"][row] += _more_memory_byte(deployment, share, step)
-        demand.batch_req[row] *= 1.0 + step
+        demand.concurrency[row] *= 1.0 + step
     state = settled(deployment, table, rates, demand)
     rate = state.rate_tok_s
     moved = 1.0 / state.energy_j_tok if held < 1.0 else rate
@@ -263,7 +263,7 @@ def marginals(
     replica = Figure(total / deployment.device_count, "tok/s per device", Basis.MODELLED, reason="in whole replicas")
     if held < 1.0:
         replica = Figure(0.0, "tok/s per device", Basis.MODELLED, reason="the site delivers no more power")
-    return (*sensitivities, Marginal("devices", 0.0 if held < 1.0 else 1.0, replica))
+    return (*sensitivities, ResourceSensitivity("devices", 0.0 if held < 1.0 else 1.0, replica))
 
 
 def _room_byte(deployment: Deployment, share: Shard) -> float:
@@ -279,7 +279,7 @@ def _more_memory_byte(deployment: Deployment, share: Shard, step: float) -> floa
 
 def _marginal(
     name: str, elastic: float, total: float, deployment: Deployment, share: Shard, choice: BatchChoice
-) -> Marginal:
+) -> ResourceSensitivity:
     count = deployment.device_count
     if name in RESOURCES:
         _, unit, column = RESOURCES[name]
@@ -287,9 +287,9 @@ def _marginal(
     elif name == "power_limit":
         unit, size = "tok/s per W", (deployment.power_cap_w or share.tdp_w) * count
         if deployment.device.tdp_w is None:
-            return Marginal(name, None, unknown(unit, f"TDP of {deployment.device.label} is not known"))
+            return ResourceSensitivity(name, None, unknown(unit, f"TDP of {deployment.device.label} is not known"))
     elif name == "kv_capacity":
         unit, size = "tok/s per byte", _room_byte(deployment, share) * count
     else:
-        unit, size = "tok/s per request in flight", choice.batch_req * deployment.parallelism.replicas
-    return Marginal(name, elastic, Figure(elastic * total / max(size, 1e-30), unit, Basis.MODELLED))
+        unit, size = "tok/s per request in flight", choice.concurrency * deployment.parallelism.replicas
+    return ResourceSensitivity(name, elastic, Figure(elastic * total / max(size, 1e-30), unit, Basis.MODELLED))

@@ -17,7 +17,7 @@ from joulemill.figure import Basis, Figure, unknown
 from joulemill.physics.hardware.node import node_figure
 from joulemill.physics.hardware.site import ReferencePue, Site, SiteFigures, it_limit_figure, site_figures
 from joulemill.physics.production.ceilings import BindingValue, CeilingValue, binding
-from joulemill.physics.production.predicted_ceilings import Marginal, ceilings_of, least_other, marginals
+from joulemill.physics.production.predicted_ceilings import ResourceSensitivity, ceilings_of, least_other, sensitivities
 from joulemill.physics.production.terms import Term, terms_of
 from joulemill.physics.production.token_production import TwoCeiling, phi_figure, theta
 from joulemill.physics.production.utilization import PartLoad, energy_j_tok
@@ -56,9 +56,9 @@ class Prediction:
     device_*, node_*, site           power and energy by scope
     batch            requests in flight per replica, and why
     ceilings, binding, phi   limits at this load, the least, and the share of it that is reached
-    marginals        elasticity and shadow price of each resource
-    two_stave        the source's form; None without a site power limit
-    day_j_tok        node J/tok at utilization 0.25, 0.5, 0.75, idle energy included
+    sensitivities    elasticity and shadow price of each resource
+    two_ceilings     compute against power, the form of the source; None without a site power limit
+    j_tok_by_utilization   node J/tok at utilization 0.25, 0.5, 0.75, idle energy included
     cap_slowdown_ratio  time under the power limit over time without it
     clock_ratio         core clock over the highest, under the power limit and a locked clock
     full_node_power_w   power that all the devices would draw at full load, whatever the site delivers; of the devices
@@ -83,9 +83,9 @@ class Prediction:
     ceilings: tuple[CeilingValue, ...]
     binding: BindingValue
     phi: Figure
-    marginals: tuple[Marginal, ...]
-    two_stave: TwoCeiling | None
-    day_j_tok: Mapping[float, float]
+    sensitivities: tuple[ResourceSensitivity, ...]
+    two_ceilings: TwoCeiling | None
+    j_tok_by_utilization: Mapping[float, float]
     cap_slowdown_ratio: float
     clock_ratio: float
     terms: tuple[Term, ...]
@@ -110,21 +110,21 @@ def predict(
     """Everything about one deployment under one workload. InputError where it does not fit.
 
     ``scaling`` corrects rate, power, energy and latency at the batch that the model chooses; ceilings stay the model's.
-    Without ``prices`` it has no marginals: a fifth of the time, which whoever compares many deployments need not spend.
+    Without ``prices`` sensitivities are left out, a fifth of the time, as comparisons of many deployments do.
     """
     check_cap(deployment, rates)
     deployment, rates = at_locked_clock(deployment, rates)
     share = shard_of(deployment)
     choice = choose(deployment, workload, share, rates)
-    batches = np.array([choice.batch_req])
+    batches = np.array([choice.concurrency])
     plain = steady_state = swept(deployment, workload, share, rates, batches)
     faster_ratio = 1.0
     if scaling is not None:
         steady_state, widths = (
-            scaled(plain, scaling, choice.batch_req),
-            partial(_width_ratio, scaling, choice.batch_req),
+            scaled(plain, scaling, choice.concurrency),
+            partial(_width_ratio, scaling, choice.concurrency),
         )
-        faster_ratio = scaling.factor("rate_tok_s", choice.batch_req)
+        faster_ratio = scaling.factor("rate_tok_s", choice.concurrency)
     used = _used_ratio(deployment, workload, steady_state)
     free = _figures(deployment, workload, steady_state, widths, used)
     full = free if used == 1.0 else _figures(deployment, workload, steady_state, widths, 1.0)
@@ -156,14 +156,14 @@ def predict(
         ceilings=limits,
         binding=bound,
         phi=_at_most_one(phi_figure(figures["full_tok_s"], least_other(limits))),
-        marginals=(
-            *marginals(deployment, workload, share, rates, choice, held=held),
+        sensitivities=(
+            *sensitivities(deployment, workload, share, rates, choice, held=held),
             *_site_marginal(figures, site, held),
         )
         if prices
         else (),
-        two_stave=_two_stave(limits, site, figures),
-        day_j_tok=_day(deployment, full),
+        two_ceilings=_two_ceilings(limits, site, figures),
+        j_tok_by_utilization=_day(deployment, full),
         cap_slowdown_ratio=float(steady_state.slowdown_ratio[0]),
         clock_ratio=float(steady_state.clock_ratio[0]),
         terms=terms_of(share, steady_state),
@@ -175,11 +175,11 @@ def predict(
     )
 
 
-def scaled(steady_state: Steady, scaling: Scaling, batch_req: float) -> Steady:
+def scaled(steady_state: Steady, scaling: Scaling, concurrency: float) -> Steady:
     """A steady state corrected by what was measured; power is J/token × rate, before as after."""
 
     def by_ratio(quantity: str) -> float:
-        return scaling.factor(quantity, batch_req)
+        return scaling.factor(quantity, concurrency)
 
     return replace(
         steady_state,
@@ -192,8 +192,8 @@ def scaled(steady_state: Steady, scaling: Scaling, batch_req: float) -> Steady:
     )
 
 
-def _width_ratio(scaling: Scaling, batch_req: float, quantity: str) -> float:
-    return scaling.width(quantity, batch_req)
+def _width_ratio(scaling: Scaling, concurrency: float, quantity: str) -> float:
+    return scaling.width(quantity, concurrency)
 
 
 def _at_most_one(phi: Figure) -> Figure:
@@ -248,14 +248,14 @@ def _unused_limit(bound: str, drawn: Figure, held: float, site: Site | None) -> 
     return (f"{bound} is the lowest ceiling, {drawn_text}: more of it would not raise the rate",)
 
 
-def _site_marginal(figures: Mapping[str, Figure], site: Site | None, held: float) -> tuple[Marginal, ...]:
+def _site_marginal(figures: Mapping[str, Figure], site: Site | None, held: float) -> tuple[ResourceSensitivity, ...]:
     """What one watt more from the site buys, where it states what it delivers."""
     limit, rate = None if site is None else it_limit_figure(site).value, figures["rate_tok_s"].value
     if limit is None or rate is None or site is None:
         return ()
     binds = held < 1.0 and not (site.cooling_limit_w is not None and site.cooling_limit_w < limit)
     price = Figure(rate / limit if binds else 0.0, "tok/s per W", Basis.MODELLED)
-    return (Marginal("site_power", 1.0 if binds else 0.0, price),)
+    return (ResourceSensitivity("site_power", 1.0 if binds else 0.0, price),)
 
 
 def predict_many(table: ShardTable, demand: Demand, rates: Rates, widths: Widths) -> dict[str, Array]:
@@ -411,7 +411,9 @@ def _node_figures(deployment: Deployment, device_w: Figure, rate: float, widths:
     }
 
 
-def _two_stave(limits: tuple[CeilingValue, ...], site: Site | None, figures: Mapping[str, Figure]) -> TwoCeiling | None:
+def _two_ceilings(
+    limits: tuple[CeilingValue, ...], site: Site | None, figures: Mapping[str, Figure]
+) -> TwoCeiling | None:
     """The source's two staves, where the site states what power it delivers."""
     if site is None or figures["node_j_tok"].value is None:
         return None
@@ -457,11 +459,11 @@ def _notes(deployment: Deployment, choice: BatchChoice, used: float) -> tuple[st
         notes.append(f"idle power of {device.label} with a model loaded is not known: {device.resting_w:.0f} W assumed")
     if parallelism.devices > 1 and device.link_bandwidth_byte_s is None:
         notes.append(f"link bandwidth of {device.label} is not known: {UNKNOWN_LINK_BYTE_S / 1e9:.0f} GB/s assumed")
-    budget_tok = deployment.prefill_budget_tok
-    if choice.batch_req > budget_tok * parallelism.data:
+    max_batched_tok = deployment.max_batched_tok
+    if choice.concurrency > max_batched_tok * parallelism.data:
         notes.append(
-            f"a step of {budget_tok:,.0f} tokens (`max_num_batched_tokens`) lets no more requests than that decode at "
-            f"once on {'a rank' if parallelism.data > 1 else 'a replica'}; the others in flight wait"
+            f"a step of {max_batched_tok:,.0f} tokens (`max_num_batched_tokens`) lets no more requests than that "
+            f"decode at once on {'a rank' if parallelism.data > 1 else 'a replica'}; the others in flight wait"
         )
     if not choice.meets:
         notes.append("the latency targets cannot be met on these devices")

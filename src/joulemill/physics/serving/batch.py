@@ -41,7 +41,7 @@ class BatchChoice:
                              replica; None where a batch was asked for, or none meets the targets
     """
 
-    batch_req: float
+    concurrency: float
     most_req: float
     why: str
     meets: bool = True
@@ -51,34 +51,34 @@ class BatchChoice:
 
 def step_budget_tok(deployment: Deployment, prompt_tok: float) -> float:
     """Tokens of a step; where prompts are not computed in parts, a step takes a whole one however long."""
-    budget_tok = deployment.prefill_budget_tok
-    return budget_tok if deployment.chunked_prefill else max(budget_tok, prompt_tok)
+    max_batched_tok = deployment.max_batched_tok
+    return max_batched_tok if deployment.chunked_prefill else max(max_batched_tok, prompt_tok)
 
 
-def demand_of(deployment: Deployment, workload: Workload, batch_req: Array, table: ShardTable) -> Demand:
-    """The same deployment and workload at each of ``batch_req``."""
-    one = np.ones_like(batch_req)
+def demand_of(deployment: Deployment, workload: Workload, concurrency: Array, table: ShardTable) -> Demand:
+    """The same deployment and workload at each of ``concurrency``."""
+    one = np.ones_like(concurrency)
     w = workload
     return Demand(
-        batch_req=batch_req,
+        concurrency=concurrency,
         input_tok=one * w.input_tok,
         computed_tok=one * w.input_tok * (1.0 - w.cached_ratio),
         output_tok=one * w.output_tok,
         spread_ratio=one * w.output_spread_ratio,
-        budget_tok=one * step_budget_tok(deployment, w.input_tok * (1.0 - w.cached_ratio)),
+        max_batched_tok=one * step_budget_tok(deployment, w.input_tok * (1.0 - w.cached_ratio)),
         memory_use_ratio=one * deployment.memory_use_ratio,
         limit_w=one * (deployment.power_cap_w or table.tdp_w),
         running=one * 0.0,
-        narrow_ratio=one,
+        domain_evenness_ratio=one,
         open_loop=one * float(w.rate_req_s is not None),
         **engine_terms(deployment, table),
     )
 
 
-def swept(deployment: Deployment, workload: Workload, share: Shard, rates: Rates, batch_req: Array) -> Steady:
+def swept(deployment: Deployment, workload: Workload, share: Shard, rates: Rates, concurrency: Array) -> Steady:
     """Steady states of one deployment over batches."""
-    table = shard_table([share]).rows(np.zeros(batch_req.size, dtype=np.intp))
-    return settled(deployment, table, rates, demand_of(deployment, workload, batch_req, table))
+    table = shard_table([share]).rows(np.zeros(concurrency.size, dtype=np.intp))
+    return settled(deployment, table, rates, demand_of(deployment, workload, concurrency, table))
 
 
 def settled(deployment: Deployment, table: ShardTable, rates: Rates, demand: Demand) -> Steady:
@@ -98,10 +98,10 @@ def choose(deployment: Deployment, workload: Workload, share: Shard, rates: Rate
     InputError where the weights, or one request, do not fit.
     """
     most = most_that_fit_req(deployment, workload, share, rates)
-    if workload.batch_req is not None:
-        fits = workload.batch_req <= most
+    if workload.concurrency is not None:
+        fits = workload.concurrency <= most
         return BatchChoice(
-            min(workload.batch_req, most), most, "as asked" if fits else "as asked, but only so many fit"
+            min(workload.concurrency, most), most, "as asked" if fits else "as asked, but only so many fit"
         )
     limit = min(most, deployment.batch_limit_req or DEFAULT_LIMIT_REQ, SEARCH_REQ)
     grid = np.arange(1.0, max(1.0, np.floor(limit)) + 1.0)

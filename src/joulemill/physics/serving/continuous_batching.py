@@ -91,18 +91,17 @@ class Rates:
 class Demand:
     """What is asked of each row; arrays that broadcast.
 
-    batch_req  in flight per replica;  input_tok prompt;  computed_tok  of it not cached;  output_tok,
-    spread_ratio  answers
-    budget_tok tokens of a step;  memory_use_ratio  share of device memory for weights and keys;  limit_w
-    board power limit
+    concurrency     requests in flight per replica;  input_tok  of a prompt;  computed_tok  of it not cached
+    output_tok      of an answer, on average;  spread_ratio  standard deviation of answer lengths over their mean
+    max_batched_tok   most tokens of a step;  memory_use_ratio  share of device memory for weights and KV cache
+    limit_w         board power limit;  domain_evenness_ratio  see ``catalog.serving.Task``
     draft_count     tokens drafted a sequence and step;  acceptance_ratio  α of ``speculation``, NaN as published
     draft, draft_layers_count   source of draft tokens: a model (one row, or one per row), or so many layers of the
                     model's own per draft token (multi-token prediction; 0: n-grams, which cost nothing)
-    drafts_hidden   1 where the host prepares steps with drafts beside the devices, though the engine usually does
-    not
+    drafts_hidden   1 where the host prepares steps with drafts beside the devices, though the engine usually does not
     chunked_prefill   1 where prompts go into steps in parts, beside decoding; 0 where whole, in steps of their own
     eager           1 where no step is a captured graph
-    poll_count      steps between two looks at the queue; 0 where it is the engine's usual number
+    scheduler_interval_count   steps between two looks at the queue; 0 where it is the engine's usual number
     hold_count      steps that a prompt is held back at most for others to join it
     captured_tok    tokens up to which a step with prompts runs from captured graphs
     behind_router   1 where a router stands before the servers
@@ -112,19 +111,19 @@ class Demand:
     generated on average, NaN as in a steady state: of a measurement that ends before one (``renewal``)
     """
 
-    batch_req: Array
+    concurrency: Array
     input_tok: Array
     computed_tok: Array
     output_tok: Array
     spread_ratio: Array
-    budget_tok: Array
+    max_batched_tok: Array
     memory_use_ratio: Array
     limit_w: Array
     running: Array
-    narrow_ratio: Array
+    domain_evenness_ratio: Array
     uniform_lengths: Array | float = 0.0
     draft_count: Array | float = 0.0
-    poll_count: Array | float = 0.0
+    scheduler_interval_count: Array | float = 0.0
     hold_count: Array | float = 0.0
     captured_tok: Array | float = 0.0
     behind_router: Array | float = 0.0
@@ -179,7 +178,7 @@ class Steady:
         return np.asarray(self.mixed.device_s - self.decode.device_s + self.launch_wait_s)
 
 
-#: Share of the memory that weights leave which keys and values get at least.
+#: Share of the memory that weights leave that the KV cache gets at least.
 TIGHT_RATIO = 0.4
 TIGHT_MORE_RATIO = 0.1
 
@@ -227,7 +226,7 @@ def steady(t: ShardTable, rates: Rates, d: Demand) -> Steady:
     """The steady state of each row."""
     host = rates.host
     context = mean_context_tok(host, d)
-    in_flight = d.batch_req / t.data_count
+    in_flight = d.concurrency / t.data_count
     batches = micro_batches_count(t, in_flight)
     offered = in_flight / batches
     capacity = capacity_req(t, d, context) / batches
@@ -235,8 +234,8 @@ def steady(t: ShardTable, rates: Rates, d: Demand) -> Steady:
     context = context * np.maximum(crowding, 0.1)
     capacity = np.where(d.running > 0.0, np.maximum(capacity, offered), capacity)
     step_tok = 1.0 + np.asarray(d.draft_count) + d.accepted_tok * d.computed_tok / d.output_tok
-    running = np.minimum(np.minimum(offered, np.maximum(capacity, 1.0)), d.budget_tok / step_tok)
-    d = replace(d, budget_tok=_prompt_room_tok(d, running))  # of which prompts alone take, from here on
+    running = np.minimum(np.minimum(offered, np.maximum(capacity, 1.0)), d.max_batched_tok / step_tok)
+    d = replace(d, max_batched_tok=_prompt_room_tok(d, running))  # of which prompts alone take, from here on
     arrivals = running * d.accepted_tok / d.output_tok * np.asarray(d.arrivals_ratio)
     often = _prompts_often(t, rates, d, offered, arrivals)
     alone = decode_load(running, context, evenness_ratio(rates.step, d))
@@ -250,12 +249,12 @@ def _prompt_room_tok(d: Demand, running: Array) -> Array:
     """Prompt tokens that a step holds: of its budget what the sequences leave that decode in it; all of it where
     prompts have steps of their own."""
     beside_tok = running * (1.0 + np.asarray(d.draft_count)) * (np.asarray(d.chunked_prefill) > 0.0)
-    return np.asarray(d.budget_tok - beside_tok)
+    return np.asarray(d.max_batched_tok - beside_tok)
 
 
 def _prompts_often(t: ShardTable, rates: Rates, d: Demand, offered: Array, arrivals: Array) -> Array:
     """f: the share of steps that compute prompts."""
-    load, fits = load_of(d, offered, np.zeros_like(offered), t.data_count), d.budget_tok / d.computed_tok
+    load, fits = load_of(d, offered, np.zeros_like(offered), t.data_count), d.max_batched_tok / d.computed_tok
     together = np.minimum(rates.host.arrivals.clumped_count(load), _shared_count(d, offered))
     together = np.where(np.asarray(d.open_loop) > 0.0, 1.0, together)
     crowd = load.crowd_ratio(offered / (fits * load.answer_steps))
@@ -263,13 +262,13 @@ def _prompts_often(t: ShardTable, rates: Rates, d: Demand, offered: Array, arriv
     if np.any(load.hold_count):  # one step in so many as pass until a prompt comes, and then while it is held
         come = arrivals * t.data_count
         often = np.minimum(often, come / (1.0 + come * load.held_count(fits)))
-    often = np.maximum(often, arrivals * d.computed_tok / d.budget_tok)
+    often = np.maximum(often, arrivals * d.computed_tok / d.max_batched_tok)
     return np.clip(often, 1e-9, 1.0)
 
 
 def _shared_count(d: Demand, offered: Array) -> Array:
     """Most prompts that one step computes."""
-    return np.minimum(np.maximum(offered, 1.0), np.maximum(d.budget_tok / d.computed_tok, 1.0))
+    return np.minimum(np.maximum(offered, 1.0), np.maximum(d.max_batched_tok / d.computed_tok, 1.0))
 
 
 def _step_variants(
@@ -282,9 +281,9 @@ def _step_variants(
     most = busiest_prompts_count(t, mean_count, d.spread_ratio)
     if np.any(d.hold_count):  # prompts are held until each rank has one: none has many
         most = np.where(np.asarray(d.hold_count) > 0.0, np.maximum(mean_count, 1.0), most)
-    busiest = np.maximum(np.minimum(d.computed_tok * most, d.budget_tok), prompt)
+    busiest = np.maximum(np.minimum(d.computed_tok * most, d.max_batched_tok), prompt)
     shared = _shared_count(d, offered)
-    packed_tok = np.minimum(shared * d.computed_tok, d.budget_tok)
+    packed_tok = np.minimum(shared * d.computed_tok, d.max_batched_tok)
     past = d.input_tok - 0.5 * d.computed_tok
     few = prefill_load(alone, prompt, (past, d.computed_tok), busiest, prompt / d.computed_tok)
     many = prefill_load(alone, packed_tok, (past, d.computed_tok), packed_tok, shared)
@@ -311,7 +310,7 @@ def _step_variants(
         added_s(mixed.device_s, eager_s),
         packed_tok / d.computed_tok,
         added_s(packed_s, packed_launch_s),
-        d.budget_tok / d.computed_tok,
+        d.max_batched_tok / d.computed_tok,
     )
     return (plain, mixed, waited_s), steps
 
@@ -362,7 +361,7 @@ def busiest_prompts_count(t: ShardTable, mean_count: Array, spread_ratio: Array 
 
 def evenness_ratio(r: StepRates, d: Demand) -> Array:
     """Shape of the popularity of experts as the requests of ``d`` choose them."""
-    return np.asarray(r.evenness_ratio * d.narrow_ratio)
+    return np.asarray(r.evenness_ratio * d.domain_evenness_ratio)
 
 
 def drafted(t: ShardTable, r: StepRates, d: Demand, alone: StepLoad, plain: StepTimes) -> StepTimes:
@@ -480,17 +479,17 @@ def _latency(
     return np.where(d.output_tok > 1.0, stay_s - later_count * tpot_s, stay_s), tpot_s
 
 
-def load_of(d: Demand, batch_req: Array, step_s: Array, ranks: Array | float = 1.0) -> OfferedLoad:
-    """What ``d`` offers a rank with ``batch_req`` slots whose mean step lasts ``step_s``."""
-    lock, polls, gateway = (np.asarray(x) for x in (d.uniform_lengths, d.poll_count, d.behind_router))
+def load_of(d: Demand, concurrency: Array, step_s: Array, ranks: Array | float = 1.0) -> OfferedLoad:
+    """What ``d`` offers a rank with ``concurrency`` slots whose mean step lasts ``step_s``."""
+    lock, polls, gateway = (np.asarray(x) for x in (d.uniform_lengths, d.scheduler_interval_count, d.behind_router))
     steps = d.output_tok / d.accepted_tok
     return OfferedLoad(
-        batch_req=batch_req,
+        concurrency=concurrency,
         input_tok=d.input_tok,
         answer_steps=steps,
         step_s=step_s,
         uniform_lengths=lock,
-        poll_count=polls,
+        scheduler_interval_count=polls,
         hold_count=np.asarray(d.hold_count),
         behind_router=gateway,
         open_loop=np.asarray(d.open_loop),

@@ -78,7 +78,7 @@ class Deployment:
 
     node          the server that holds the devices; None: device scope only
     batch_limit_req     requests that the engine runs at once in one replica; None: no limit but memory
-    prefill_budget_tok  tokens of one step, decode and prefill together (vLLM max_num_batched_tokens)
+    max_batched_tok  tokens of one step, decode and prefill together (vLLM max_num_batched_tokens)
     memory_use_ratio    share of device memory that the engine takes
     power_cap_w   board power limit in force; None: TDP
     clock_ratio   locked core clock over the highest
@@ -96,7 +96,7 @@ class Deployment:
     engine: str = "vllm"
     node: Node | None = None
     batch_limit_req: float | None = None
-    prefill_budget_tok: float = 8192.0
+    max_batched_tok: float = 8192.0
     memory_use_ratio: float = 0.9
     power_cap_w: float | None = None
     prefill: Parallelism | None = None

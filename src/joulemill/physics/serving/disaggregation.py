@@ -7,7 +7,7 @@ step; a request stays N/X = TTFT + O·TPOT (Little), so of N
 
 TTFT₀ is that of an idle enough pool (``first_token``, with N/servers slots behind a router, plus a step at the decode
 worker that takes over). Where prompts are the bottleneck, more users wait longer and decode no slower. No more decode
-than have their keys and values in memory.
+than have their KV cache in memory.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Pools:
     many_s: Array
 
 
-def handed_over(
+def disaggregated_latency(
     t: ShardTable, prefill: ShardTable, rates: Rates, d: Demand, prefill_servers: Array, in_flight_req: Array
 ) -> tuple[Array, Array]:
     """TTFT and TPOT [s] where prompts are computed on other devices, see ``pools_of``."""
@@ -75,12 +75,12 @@ def pools_of(t: ShardTable, prefill: ShardTable, rates: Rates, d: Demand, sizes:
     """The loop where prompts are computed on other devices (``prefill``, a row a row of ``t``).
 
     ``sizes``: ranks of the prefill pool (0: as many as the load needs, times a usual margin), which take prompts as
-    steps have room; and requests in flight, ``d.batch_req`` of which belong to each decode worker.
+    steps have room; and requests in flight, ``d.concurrency`` of which belong to each decode worker.
     """
     prefill_servers, in_flight_req = sizes
     one = np.ones_like(in_flight_req)
     zero = np.zeros_like(in_flight_req)
-    fits = d.budget_tok / d.computed_tok
+    fits = d.max_batched_tok / d.computed_tok
     slots = in_flight_req / np.maximum(prefill_servers, 1.0)
     many = np.minimum(np.maximum(slots, 1.0), np.maximum(fits, 1.0))
     many_s = _prompts_alone_s(prefill, rates, d, many)
@@ -98,7 +98,7 @@ def pools_of(t: ShardTable, prefill: ShardTable, rates: Rates, d: Demand, sizes:
     idle_s = pool_token_s(rates.host.arrivals, steps, load, answer_s * full_s)
     share = decoding_ratio(lambda r: answer_s * step_s(r), full_s + idle_s, queue * each_s)
     capacity = capacity_req(t, d, mean_context_tok(rates.host, d)) * t.data_count
-    held = np.clip(capacity / d.batch_req, 1e-3, 1.0)
+    held = np.clip(capacity / d.concurrency, 1e-3, 1.0)
     share = np.minimum(share, held)
     mean_s = step_s(share)
     stay_s = answer_s * mean_s
@@ -122,9 +122,9 @@ def steady_pools(t: ShardTable, prefill: ShardTable, rates: Rates, d: Demand, re
     values cross a link twice. A power limit holds on each pool.
     """
     decoding, prompting = replicas
-    in_flight = d.batch_req * decoding
+    in_flight = d.concurrency * decoding
     pools = pools_of(t, prefill, rates, d, (np.full_like(in_flight, prompting) * prefill.data_count, in_flight))
-    running = pools.share_ratio * d.batch_req / t.data_count
+    running = pools.share_ratio * d.concurrency / t.data_count
     prompt_work, decode_work = _prompts_alone(prefill, rates, d, pools.many_count), _decode_step(t, rates, d, running)
     prompt_held = limited(prefill, rates.power, step_work(prefill, rates.power, prompt_work, pools.many_s), d.limit_w)
     decode_held = limited(t, rates.power, step_work(t, rates.power, decode_work, pools.step_s), d.limit_w)
@@ -205,7 +205,7 @@ def _decode_step_s(t: ShardTable, rates: Rates, d: Demand) -> Callable[[Array], 
     """Time of a pure decode step [s] by the share of a worker's requests that decode."""
 
     def step_s(share: Array) -> Array:
-        running = share * d.batch_req / t.data_count
+        running = share * d.concurrency / t.data_count
         plain = _decode_step(t, rates, d, running)
         return np.asarray(plain.device_s + host_s(t, rates.host, d, running, plain.device_s))
 

@@ -40,40 +40,42 @@ class ArrivalRates:
 
     ingest_s, ingest_tok_s   before a request's first step: fixed, and a prompt token
     gateway_s      more of it where a router stands before the servers
-    poll_count     steps between two looks at the queue
-    opening_ratio  r, share of the requests that start together
-    clump_ratio    χ, share of the batch that comes together later, beside what lengths tell
+    scheduler_interval_count     steps between two looks at the queue
+    initial_burst_ratio  r, share of the requests that start together
+    arrival_burst_ratio    χ, share of the batch that comes together later, beside what lengths tell
     lock_ratio     χ where lengths do not vary
     """
 
     ingest_s: float
     ingest_tok_s: float
     gateway_s: float
-    poll_count: float
-    opening_ratio: float
-    clump_ratio: float
+    scheduler_interval_count: float
+    initial_burst_ratio: float
+    arrival_burst_ratio: float
     lock_ratio: float
 
     def together_count(self, load: OfferedLoad, fit_count: Array) -> Array:
         """Prompts that a rank finds together once the loop runs: those that come together, and those that come between
         two looks at the queue or while one is held."""
-        slots = np.maximum(load.batch_req, 1.0)
-        steps = np.maximum(np.maximum(self.polls_count(load), 1.0), load.held_count(fit_count))
+        slots = np.maximum(load.concurrency, 1.0)
+        steps = np.maximum(np.maximum(self.scheduler_intervals_count(load), 1.0), load.held_count(fit_count))
         more = (steps - 1.0 * (load.uniform_lengths > 0.0)) * load.arrivals_count(fit_count)
         return np.asarray(np.minimum(self.clumped_count(load) + more, slots))
 
     def clumped_count(self, load: OfferedLoad) -> Array:
         """Prompts that come in the same step, beside those that lengths tell. Where all lengths are equal, requests
         that ended a step apart come a step apart: one comes while the one before it is computed, and two are there."""
-        slots = np.maximum(load.batch_req, 1.0)
+        slots = np.maximum(load.concurrency, 1.0)
         lock = load.uniform_lengths > 0.0
         least = np.where(lock, np.minimum(2.0, slots), 1.0)
-        share = np.where(lock, self.lock_ratio, self.clump_ratio)
+        share = np.where(lock, self.lock_ratio, self.arrival_burst_ratio)
         return np.asarray(least + np.minimum(share, 1.0) * (slots - least))
 
-    def polls_count(self, load: OfferedLoad) -> Array:
+    def scheduler_intervals_count(self, load: OfferedLoad) -> Array:
         """Steps between two looks at the queue."""
-        return np.asarray(np.where(load.poll_count > 0.0, load.poll_count, self.poll_count))
+        return np.asarray(
+            np.where(load.scheduler_interval_count > 0.0, load.scheduler_interval_count, self.scheduler_interval_count)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,39 +123,41 @@ class PromptSteps:
 class OfferedLoad:
     """A closed loop over a rank.
 
-    batch_req      slots;  input_tok  of a prompt;  answer_steps  steps of an answer, of ``step_s`` on average
+    concurrency    slots;  input_tok  of a prompt;  answer_steps  steps of an answer, of ``step_s`` on average
     uniform_lengths 1 where all prompts and answers are of one length;  spread_ratio  deviation of lengths over their
                    mean, 0 where it is not stated
-    poll_count     steps between two looks at the queue, 0 where it is the engine's;  hold_count  steps that a prompt is
-                   held back at most for others to join it
+    scheduler_interval_count   steps between two looks at the queue, 0 where it is the engine's
+    hold_count     steps that a prompt is held back at most for others to join it
     behind_router  1 where a router stands before the servers;  open_loop  1 where requests come as a steady stream
     ranks_count    ranks whose steps begin and end together
     """
 
-    batch_req: Array
+    concurrency: Array
     input_tok: Array
     answer_steps: Array
     step_s: Array
     uniform_lengths: Array
-    poll_count: Array
+    scheduler_interval_count: Array
     behind_router: Array | float = 0.0
     open_loop: Array | float = 0.0
     spread_ratio: Array | float = 0.0
     hold_count: Array | float = 0.0
     ranks_count: Array | float = 1.0
 
-    def crowd_ratio(self, opening_ratio: Array) -> Array:
-        """How much denser answers end, while they end, than on average over the loop; ``opening_ratio``: the time that
-        the opening burst takes over an answer's."""
+    def crowd_ratio(self, initial_burst_ratio: Array) -> Array:
+        """How much denser answers end, while they end, than on average over the loop.
+
+        initial_burst_ratio   the time that the initial burst takes over an answer's
+        """
         spread = np.maximum(np.asarray(self.spread_ratio), LEAST_SPREAD_RATIO)
-        opened = opening_ratio / (np.sqrt(12.0) * spread)
+        opened = initial_burst_ratio / (np.sqrt(12.0) * spread)
         dense = CROWD_SPREAD_RATIO / spread / np.sqrt(1.0 + opened * opened)
         even = (np.asarray(self.open_loop) > 0.0) | (self.uniform_lengths > 0.0)
         return np.asarray(np.where(even, 1.0, np.maximum(dense, 1.0)))
 
     def arrivals_count(self, fit_count: Array) -> Array:
         """Prompts that come to a rank in a step, of which ``fit_count`` fit one."""
-        slots = np.maximum(self.batch_req, 1.0)
+        slots = np.maximum(self.concurrency, 1.0)
         opening = slots / (fit_count * self.answer_steps)
         come = self.crowd_ratio(opening) * slots / self.answer_steps
         return np.asarray(np.minimum(come, fit_count))
@@ -185,11 +189,11 @@ LEAST_SPREAD_RATIO = 0.2 / 12**0.5 / 0.9
 
 def first_token_s(rates: ArrivalRates, steps: PromptSteps, load: OfferedLoad) -> Array:
     """Mean time to first token [s], less the wait for memory."""
-    batch = np.maximum(load.batch_req, 1.0)
+    batch = np.maximum(load.concurrency, 1.0)
     fits = steps.fit_count
     stream = np.asarray(load.open_loop) > 0.0
     later = np.where(stream, 1.0, rates.together_count(load, fits))
-    opening = np.where(stream, 0.0, np.minimum(rates.opening_ratio, 1.0))
+    opening = np.where(stream, 0.0, np.minimum(rates.initial_burst_ratio, 1.0))
     wait_s = opening * steps.finish_s(batch) + (1.0 - opening) * steps.finish_s(later)
     wait_s = wait_s + np.where(stream, _prompt_queue_s(steps, load), 0.0)
     return np.asarray(ingest_s(rates, load) + _look_s(rates, steps, load) + wait_s)
@@ -197,8 +201,8 @@ def first_token_s(rates: ArrivalRates, steps: PromptSteps, load: OfferedLoad) ->
 
 def _look_s(rates: ArrivalRates, steps: PromptSteps, load: OfferedLoad) -> Array:
     """Mean wait for the next look at the queue, and for other prompts where they are held [s]."""
-    polls = rates.polls_count(load)
-    stated = load.poll_count > 0.0
+    polls = rates.scheduler_intervals_count(load)
+    stated = load.scheduler_interval_count > 0.0
     come = load.arrivals_count(steps.fit_count)
     between = np.where(stated, polls, 1.0)
     cycle_s = polls / between * steps.cycle_s(come, load.ranks_count, between)
@@ -220,10 +224,10 @@ def pool_token_s(rates: ArrivalRates, steps: PromptSteps, load: OfferedLoad, sta
     looks at its queue. ``load`` is that of a rank, whose requests stay ``stay_s`` elsewhere. A prompt waits for the
     step that any rank of its worker is in, and shares the next one with those that come meanwhile."""
     ranks = np.asarray(load.ranks_count)
-    queue = np.maximum(load.batch_req, 1.0 / ranks)
+    queue = np.maximum(load.concurrency, 1.0 / ranks)
     full = np.minimum(np.maximum(steps.fit_count, 1.0), queue)
     one_s, most_rate = steps.finish_s(1.0 / ranks), full / steps.finish_s(full)
-    rate = load.crowd_ratio(queue / most_rate / stay_s) * load.batch_req / (stay_s + one_s)
+    rate = load.crowd_ratio(queue / most_rate / stay_s) * load.concurrency / (stay_s + one_s)
     rate = np.minimum(rate, most_rate)
     step_s = one_s
     for _ in range(POOL_ROUNDS):
@@ -231,9 +235,9 @@ def pool_token_s(rates: ArrivalRates, steps: PromptSteps, load: OfferedLoad, sta
         step_s = steps.finish_s(np.minimum(come / -np.expm1(-come) / ranks, full))
     own_s = steps.finish_s(np.minimum(1.0 / ranks + rate * step_s, full))
     later_s = own_s - 0.5 * step_s * np.expm1(-rate * ranks * step_s)
-    opening = np.minimum(rates.opening_ratio, 1.0)
+    opening = np.minimum(rates.initial_burst_ratio, 1.0)
     wait_s = opening * steps.finish_s(queue) + (1.0 - opening) * later_s
-    return np.asarray(ingest_s(rates, load) + 0.5 * rates.polls_count(load) * load.step_s + wait_s)
+    return np.asarray(ingest_s(rates, load) + 0.5 * rates.scheduler_intervals_count(load) * load.step_s + wait_s)
 
 
 #: Utilization up to which a queue's wait is computed: at 1 it has no bound.
@@ -244,7 +248,7 @@ def _prompt_queue_s(steps: PromptSteps, load: OfferedLoad) -> Array:
     """Mean wait for the steps that compute prompts [s]: M/D/1, ρ·S/2(1 − ρ)."""
     each_s = (steps.plain_s + np.maximum(steps.many_s, 0.0)) / np.maximum(steps.many_count, 1e-9)
     stay_s = np.maximum(load.answer_steps * load.step_s, 1e-12)
-    busy = np.minimum(load.batch_req / stay_s * each_s, FULL_RATIO)
+    busy = np.minimum(load.concurrency / stay_s * each_s, FULL_RATIO)
     return np.asarray(0.5 * each_s * busy / (1.0 - busy))
 
 

@@ -80,7 +80,7 @@ def staged(s: Shard, architecture: Architecture, precision: Precision, stages: i
         pipeline_count=float(stages),
         fullest_ratio=fullest * stages / layers,
         last_ratio=(layers // stages) * stages / layers,
-        handover_byte_tok=architecture.hidden * precision.activation.element_byte / s.tensor_count,
+        stage_byte_tok=architecture.hidden * precision.activation.element_byte / s.tensor_count,
         weight_byte=(s.weight_byte - ends_byte) * fullest / layers + max(s.head_byte, embedding_byte),
     )
 
@@ -93,12 +93,12 @@ def waiting_s(t: ShardTable, device_s: Array, head_s: Array) -> Array:
     return np.asarray(np.maximum(fullest_s - device_s, 0.0))
 
 
-def handover_byte(t: ShardTable, rows_tok: Array) -> Array:
+def stage_byte(t: ShardTable, rows_tok: Array) -> Array:
     """Activations that a stage sends on [byte]: all but the last one do."""
-    return np.asarray(t.handover_byte_tok * (1.0 - 1.0 / t.pipeline_count) * rows_tok)
+    return np.asarray(t.stage_byte_tok * (1.0 - 1.0 / t.pipeline_count) * rows_tok)
 
 
-def handover_link_byte_s(t: ShardTable) -> Array:
+def stage_link_byte_s(t: ShardTable) -> Array:
     """Datasheet bandwidth between stages [byte/s]: within a node's links while a replica is, else beyond."""
     return link_rate_byte_s(t, t.tensor_count * t.data_count * t.pipeline_count)
 

@@ -110,7 +110,7 @@ class Shard:
     pass_byte_s                    what the sampler's passes put through: bound by processors or memory
     pipeline_count                 stages that the layers are split into (``pipeline``); fullest_ratio, last_ratio:
                                    layers of the fullest and of the last stage over the mean;
-    handover_byte_tok              sent on a row
+    stage_byte_tok              sent on a row
     """
 
     matrix_byte_0: float = 0.0
@@ -169,7 +169,7 @@ class Shard:
     pipeline_count: float = 1.0
     fullest_ratio: float = 1.0
     last_ratio: float = 1.0
-    handover_byte_tok: float = 0.0
+    stage_byte_tok: float = 0.0
     expert_ranks_count: float = 1.0
     weight_byte: float = 0.0
     hidden_count: float = 0.0

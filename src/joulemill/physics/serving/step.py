@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from joulemill.arrays import Array
 from joulemill.physics.serving.counts import Counts, StepLoad, counts, experts_touched_count
-from joulemill.physics.serving.pipeline import handover_byte, handover_link_byte_s, waiting_s
+from joulemill.physics.serving.pipeline import stage_byte, stage_link_byte_s, waiting_s
 from joulemill.physics.serving.prompt_attention import padding_flop, pairs_flop
 from joulemill.physics.serving.roofline import RooflinePart, by_class, exposed_s, soft_s
 from joulemill.physics.serving.shard import FP4, FP8, FP8_BLOCK, WIDE, ShardTable, link_rate_byte_s
@@ -242,7 +242,7 @@ def times(work: Counts, r: StepRates, attention: Attention | None = None) -> Ste
     if not np.any(t.pipeline_count > 1.0):
         return step
     between_s = _between_stages_s(t, r, wait_tok, (step.device_s, wholes[0] + sampling_s))
-    sent_byte = step.executed_link_byte + handover_byte(t, wait_tok)
+    sent_byte = step.executed_link_byte + stage_byte(t, wait_tok)
     return replace(step, collective_s=step.collective_s + between_s, executed_link_byte=sent_byte)
 
 
@@ -303,7 +303,7 @@ def _between_stages_s(t: ShardTable, r: StepRates, rows_tok: Array, stage_s: tup
     and of its share of the head."""
     devices = t.tensor_count * t.data_count * t.pipeline_count
     hop = np.where(devices > t.domain_count, r.node_hop_ratio, 1.0)
-    sent_s = r.reduce_s * hop + handover_byte(t, rows_tok) / (r.link_ratio * handover_link_byte_s(t))
+    sent_s = r.reduce_s * hop + stage_byte(t, rows_tok) / (r.link_ratio * stage_link_byte_s(t))
     return np.where(t.pipeline_count > 1.0, waiting_s(t, *stage_s) + sent_s, 0.0)
 
 

@@ -16,7 +16,7 @@ class Workload:
     input_tok, output_tok   mean prompt and answer length [tok]
     output_spread_ratio     standard deviation of answer length over its mean; 0: all alike
     cached_ratio            share of prompt tokens that a prefix cache serves [0–1)
-    batch_req               requests in flight in one replica; None: as many as fit (or as ``rate_req_s`` needs)
+    concurrency             requests in flight in one replica; None: as many as fit (or as ``rate_req_s`` needs)
     rate_req_s              requests offered per second to the whole deployment; None: saturated
     ttft_limit_s, tpot_limit_s   latency targets; None: none
     """
@@ -25,7 +25,7 @@ class Workload:
     output_tok: float
     output_spread_ratio: float = 0.0
     cached_ratio: float = 0.0
-    batch_req: float | None = None
+    concurrency: float | None = None
     rate_req_s: float | None = None
     ttft_limit_s: float | None = None
     tpot_limit_s: float | None = None
@@ -48,7 +48,12 @@ def check_workload(workload: Workload) -> None:
     """InputError naming the first length, share, rate or limit that cannot be."""
     w = workload
     needed = {"input length": w.input_tok, "output length": w.output_tok}
-    optional = {"batch": w.batch_req, "rate": w.rate_req_s, "TTFT limit": w.ttft_limit_s, "TPOT limit": w.tpot_limit_s}
+    optional = {
+        "batch": w.concurrency,
+        "rate": w.rate_req_s,
+        "TTFT limit": w.ttft_limit_s,
+        "TPOT limit": w.tpot_limit_s,
+    }
     for name, value in needed.items() | {k: v for k, v in optional.items() if v is not None}.items():
         if not (math.isfinite(value) and value > 0):
             raise InputError(f"{name} is {value}; it must be positive and finite")

@@ -262,7 +262,7 @@ def _sizing(scene: Scene, event: SiteEvent, free: PlayedTraffic) -> Sizing:
         plant=scene.plant,
         rated_w=device.tdp_w or math.inf,
         floor_w=least_cap_w(scene.played),
-        batch_req=batch,
+        concurrency=batch,
         deferrable_ratio=scene.events.deferrable_ratio,
     )
 

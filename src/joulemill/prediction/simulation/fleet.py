@@ -30,9 +30,9 @@ from joulemill.simulation.fleet import PrefillPool
 from joulemill.simulation.policies import rest_named
 from joulemill.simulation.replica_cost import (
     at_setting,
-    handover,
     ingest_s,
     kv_tok_capacity,
+    kv_transfer,
     replica_physics,
     step_cost,
     step_yield_tok,
@@ -122,9 +122,9 @@ def _scaled(path: Path, q: PredictionRequest, deployment: Deployment, profile: s
         "aggregated",
     )
     scales = matching(load_scales(path).cells, cell, str(path))
-    batch_req = q.concurrency or 32.0
-    rate = figure_factor(scales, "rate_tok_s", batch_req)
-    return 1.0 / rate, figure_factor(scales, "energy_j_tok", batch_req)
+    concurrency = q.concurrency or 32.0
+    rate = figure_factor(scales, "rate_tok_s", concurrency)
+    return 1.0 / rate, figure_factor(scales, "energy_j_tok", concurrency)
 
 
 def costs_of(
@@ -162,7 +162,7 @@ def limits_of(played: ResolvedScene, traffic: Traffic) -> EngineLimits:
     return EngineLimits(
         policy=POLICIES[SCHEDULERS.get(played.profile, "vllm")],
         max_num_seqs=max(1, min(wanted, kv_tok)),
-        max_num_batched_tokens=int(d.prefill_budget_tok),
+        max_num_batched_tokens=int(d.max_batched_tok),
         kv_tok=kv_tok,
         max_model_len_tok=d.architecture.max_context,
         ranks_count=d.parallelism.data,
@@ -196,15 +196,15 @@ def prefill_pool(
     alone = replace(d, parallelism=d.prefill, prefill=None, speculation=None)
     prompts = replace(played, deployment=alone)
     own = replace(limits, ranks_count=d.prefill.data, ingest_s=limits.ingest_s, step_yield_tok=1.0)
-    token_s, token_j = handover(d, played.rates)
+    token_s, token_j = kv_transfer(d, played.rates)
     return PrefillPool(
         limits=own,
         cost_at=costs_of(prompts, own, longest_tok, errors),
         rest=rest,
         replicas_count=copies * d.prefill.replicas,
         devices_count=d.prefill.devices,
-        handover_tok_s=token_s,
-        handover_j_tok=token_j,
+        kv_transfer_tok_s=token_s,
+        kv_transfer_j_tok=token_j,
     )
 
 

@@ -88,7 +88,7 @@ def page(levers_answer: LeversAnswer, report: Report | None = None) -> str:
         return render(report, cards(levers_answer, report))
     before = levers_answer.study.before
     now = (
-        f"{said_workload(levers_answer.answer.workload, before.batch_req)}. As it is: "
+        f"{said_workload(levers_answer.answer.workload, before.concurrency)}. As it is: "
         f"{quantity(before.energy_j_tok, 'J/tok')} at the {before.scope}, "
         f"{before.rate_tok_s:.4g} tok/s; {title(before.binding)} binds. Modelled."
     )

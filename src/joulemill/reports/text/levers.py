@@ -45,12 +45,10 @@ HELD_RATE = (
 HELD_BATCH = f"as many boards with the same concurrency: a larger device is filled less; {DEVICES}"
 
 
-def said_workload(workload: Workload, batch_req: float) -> str:
+def said_workload(workload: Workload, concurrency: float) -> str:
     """The load in words."""
-    return (
-        f"{workload.input_tok:.0f} input and {workload.output_tok:.0f} output tokens, concurrency {batch_req:.0f} per "
-        "replica"
-    )
+    lengths = f"{workload.input_tok:.0f} input and {workload.output_tok:.0f} output tokens"
+    return f"{lengths}, concurrency {concurrency:.0f} per replica"
 
 
 def heading(levers_answer: LeversAnswer) -> str:
@@ -131,7 +129,9 @@ def show(answer: LeversAnswer, console: Console, report: Report | None = None) -
     study, before = answer.study, answer.study.before
     prose(console, *(f"DOES NOT MEET WHAT IS ASKED: {m.text}" for m in answer.answer.short_by), style="bold red")
     prose(
-        console, heading(answer), f"{said_workload(answer.answer.workload, before.batch_req)}; {answer.answer.profile}"
+        console,
+        heading(answer),
+        f"{said_workload(answer.answer.workload, before.concurrency)}; {answer.answer.profile}",
     )
     start = start_of(report, before)
     prose(console, *(start_lines(start) if start is not None else [_before(before)]), "")

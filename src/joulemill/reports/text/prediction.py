@@ -57,14 +57,14 @@ def _heading(answer: PredictionResult) -> Iterator[str]:
         )
     yield from architecture_lines(answer.deployment.architecture, answer.deployment.precision)
     yield (
-        f"{q.input_tokens:g} input and {q.output_tokens:g} output tokens, concurrency {count(p.batch.batch_req)} per "
+        f"{q.input_tokens:g} input and {q.output_tokens:g} output tokens, concurrency {count(p.batch.concurrency)} per "
         f"replica ({p.batch.why})"
     )
 
 
 def _left(answer: PredictionResult) -> str:
     p = answer.prediction
-    each = f"concurrency {count(p.batch.batch_req)} per replica"
+    each = f"concurrency {count(p.batch.concurrency)} per replica"
     if p.held_ratio == 1.0:
         return f"{each}."
     return f"{p.held_ratio:.0%} of what all devices would do, as many devices as the site feeds, {each}."
@@ -130,9 +130,10 @@ def _unknown_ceilings(p: Prediction) -> Iterator[str]:
 def _sensitivities(p: Prediction) -> Table:
     """What one per cent more of each resource brings, and its shadow price."""
     table = plain_table("1 % more of", "rate", "shadow price", right={1}, fold=2)
-    for m in p.marginals:
+    for m in p.sensitivities:
         moved = "unknown" if m.elasticity_ratio is None else f"{m.elasticity_ratio:+.2f} %"
-        price = f"unknown: {m.price.reason}" if m.price.value is None else said_price(m.price.value, m.price.unit)
+        worth = m.shadow_price
+        price = f"unknown: {worth.reason}" if worth.value is None else said_price(worth.value, worth.unit)
         add_row(table, "concurrency" if m.resource == "batch" else title(m.resource), moved, price)
     return table
 
@@ -157,14 +158,14 @@ def said_price(value: float, unit: str) -> str:
 
 def _views(p: Prediction) -> Iterator[str]:
     """Compute against power, and J/token by utilization."""
-    if p.two_stave is not None:
-        compute, power = (quantity(x, "tok/s") for x in (p.two_stave.compute_tok_s, p.two_stave.power_tok_s))
+    if p.two_ceilings is not None:
+        compute, power = (quantity(x, "tok/s") for x in (p.two_ceilings.compute_tok_s, p.two_ceilings.power_tok_s))
         yield (
             f"Compute against power: compute allows {compute}, the site's power {power}; "
-            f"{p.two_stave.binding} is the lower; Φ {p.two_stave.phi_ratio:.2f}"
+            f"{p.two_ceilings.binding} is the lower; Φ {p.two_ceilings.phi_ratio:.2f}"
         )
-    if p.day_j_tok:
-        each = ", ".join(f"{quantity(e, 'J/tok')} at {u:.0%}" for u, e in p.day_j_tok.items())
+    if p.j_tok_by_utilization:
+        each = ", ".join(f"{quantity(e, 'J/tok')} at {u:.0%}" for u, e in p.j_tok_by_utilization.items())
         yield f"Node J/token by utilization: {each}"
 
 

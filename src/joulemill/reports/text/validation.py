@@ -68,7 +68,7 @@ def scales_text(scale_file: ScaleFile) -> str:
             prose(console, str(cell))
             table = plain_table("", "scale", "±", "slope per ln(batch)", "80 % interval", "rows", right={1, 2, 3, 5})
             for quantity, scale in scales.items():
-                row, center = scale_table(scale), scale_table(scale)["batch_req"]
+                row, center = scale_table(scale), scale_table(scale)["concurrency"]
                 interval = f"± {scale.half_width_ratio(center):.0%} at batch {center:.3g}"
                 numbers = f"× {row['scale']:.3f}", f"{row['stderr_ln']:.1%}", f"{row['slope']:+.3f}"
                 add_row(table, f"  {quantity}", *numbers, interval, str(row["rows"]))

@@ -11,7 +11,7 @@ from joulemill.physics.serving.deployment import Parallelism
 from joulemill.validation.inferencex_settings import LaunchKey
 
 
-def first_cut(run: LaunchKey, stated: Parallelism) -> Parallelism:
+def first_parallelism(run: LaunchKey, stated: Parallelism) -> Parallelism:
     """The cut of a point: as ``stated``, or as configured where the columns hold tensor parallelism alone."""
     if run.version or stated.data > 1 or stated.expert > 1 or stated.tensor not in (4, 8):
         return stated
