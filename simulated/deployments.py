@@ -107,7 +107,7 @@ def _made(name: str, deployment: Deployment, load: Workload, queued: bool, rng: 
 
 
 def _truth(seen: Prediction, waits: bool) -> tuple[str | None, dict[str, float]]:
-    bent = {m.resource: m.elasticity_ratio for m in seen.marginals}
+    bent = {m.resource: m.elasticity_ratio for m in seen.sensitivities}
     found = {n: bent[n] for n in ("compute", "memory_bandwidth", "interconnect")}
     found["host_cpu"] = 1.0 - sum(found.values())
     more = max(bent["batch"], bent["kv_capacity"])

@@ -75,7 +75,7 @@ def test_every_device_of_the_catalogue_is_predicted(device: Device) -> None:
         for figure in (p.device_j_tok, p.device_power_w):
             assert (figure.value is None) == (device.tdp_w is None)
         power = next(m for m in p.sensitivities if m.resource == "power_limit")
-        assert (power.price.value is None) == (device.tdp_w is None)
+        assert (power.shadow_price.value is None) == (device.tdp_w is None)
         json.dumps(document(found), allow_nan=False)
         assert ("TDP of" in on_screen(show, found)) == (device.tdp_w is None)
 
