@@ -168,6 +168,16 @@ def percent(value: float | None, decimals: int = 0) -> str:
     return UNKNOWN if value is None else f"{100 * value:.{decimals}f} %"
 
 
+def signed_percent(ratio: float, decimals: int = 1) -> str:
+    """A rise or a fall as a percentage.
+
+    >>> signed_percent(0.052), signed_percent(-0.12, 0), signed_percent(-0.0001)
+    ('+5.2 %', '−12 %', '+0.0 %')
+    """
+    value = round(100.0 * ratio, decimals) + 0.0
+    return f"{value:+.{decimals}f} %".replace("-", "−")
+
+
 def title(name: str) -> str:
     """A name of the schema for people: ``memory_bandwidth`` → ``memory bandwidth``; known abbreviations in capitals."""
     capital = {

@@ -197,4 +197,4 @@ def test_the_document_lists_every_candidate_and_what_would_overturn_it() -> None
 def test_metering_that_takes_more_than_a_hundredth_of_a_core_is_told(cpu_s: float, told: bool) -> None:
     event = {"kind": "metering", "cpu_s": cpu_s, "elapsed_s": 100.0, "reads": 10, "missed": 0}
     report = analyze(dataclasses.replace(run_with(), events=(event,)))
-    assert any("Metering itself took 3.0% of one core" in w for w in report.warnings) is told
+    assert any("Metering itself took 3.0 % of one core" in w for w in report.warnings) is told

@@ -47,7 +47,7 @@ def test_page_is_offline_and_has_its_pictures(tmp_path: Path, capsys: pytest.Cap
 def test_a_route_with_stated_accuracies_says_joules_per_correct_answer(capsys: pytest.CaptureFixture[str]) -> None:
     routed = [*ASKED, "--small", "Qwen/Qwen3-0.6B", "--accuracy", "80%", "--small-accuracy", "0.5"]
     assert main(routed) == 0
-    assert "routing: 65% correct answers (declared); J per correct answer" in capsys.readouterr().out
+    assert "routing: 65 % correct answers (declared); J per correct answer" in capsys.readouterr().out
     assert main([*routed, "--json"]) == 0
     levers = {x["name"]: x for x in json.loads(capsys.readouterr().out)["levers"]}
     assert levers["cascade"]["accuracy"]["high"] == pytest.approx(0.9) and levers["batch-x2"]["accuracy"] is None

@@ -420,7 +420,7 @@ def test_a_server_that_stands_empty_waits_for_its_load() -> None:
     """While nothing is in flight only a request can raise the rate: not bandwidth, not the CPUs of neighbours."""
     for others in (0.0, 0.3, 0.6):
         found = diagnose(replace(SPARSE, empty_ratio=0.6, others_ratio=others))
-        assert found.name == "demand" and "no request was in flight 60% of the time" in found.explanation
+        assert found.name == "demand" and "no request was in flight 60 % of the time" in found.explanation
     for empty in (None, 0.0, 0.04):
         assert diagnose(replace(SPARSE, empty_ratio=empty)).name == "undecided"
     closed = replace(SPARSE, empty_ratio=0.6, closed=True)

@@ -87,7 +87,7 @@ def test_where_power_binds_the_page_says_how_much_more_would_unbind_it() -> None
     document = answer(question, arguments(question, READ))
     assert document["prediction"]["binding"]["name"] == "power"
     held = document["prediction"]["held_ratio"]
-    assert held < 1.0 and f"limits the rate to {held:.0%}" in " ".join(document["unbind"])
+    assert held < 1.0 and f"limits the rate to {100 * held:.0f} %" in " ".join(document["unbind"])
     assert f"stops binding at {1 / held:.2f} ×" in " ".join(document["unbind"])
     more = arguments(
         asked(dict(question.flags) | {"site.pue": "1.2", "site.it_power_limit": f"{20 / held * 1.001} kW"}), READ

@@ -56,7 +56,7 @@ def test_what_the_report_states(tmp_path: Path, nested: bool) -> None:
 @pytest.mark.parametrize(
     ("power", "says"),
     [
-        ({"power_w": None, "power_coverage": 0.42}, "withholds its watts: 42%"),
+        ({"power_w": None, "power_coverage": 0.42}, "withholds its watts: 42 %"),
         ({"power_w": 500.0, "power_coverage": 0.899}, "withholds"),
         ({"power_w": None, "power_coverage": None}, "no energy of this deployment"),
     ],

@@ -66,7 +66,7 @@ def test_codecarbon_pue_is_divided_out_and_its_constants_are_told(tmp_path: Path
     assert stated["energy.carbon_gco2e"].value == pytest.approx(3.0)
     assert "constant" in (stated["energy.node_j"].reason or "")
     told = " ".join(report.warnings)
-    assert "40% of its energy is RAM" in told and "PUE of 1.2" in told and "tells no tokens" in told
+    assert "40 % of its energy is RAM" in told and "PUE of 1.2" in told and "tells no tokens" in told
     assert report.energy.node_j_tok.value is None
 
 

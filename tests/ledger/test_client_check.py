@@ -73,7 +73,7 @@ def test_a_neighbour_is_busy_time_that_is_not_ours() -> None:
     verdict = quiet_verdict([crowded] * 5, loaded=False)
     assert verdict.quiet is False
     assert verdict.others_ratio == pytest.approx(0.5)
-    assert "50%" in verdict.notes[0]
+    assert "50 %" in verdict.notes[0]
     assert quiet_verdict([CALM] * 5, loaded=True).quiet is True  # our own 88 % is no neighbour
 
 

@@ -51,7 +51,7 @@ def test_a_recorded_page_of_vllm_says_its_room() -> None:
     held = room(run, account(run).window)
     assert held is not None and held.sequences_count == pytest.approx(728 * 128 / 110)
     reason = analyze(run).output.full_load_tok_s.reason or ""
-    assert "0% of 847 sequences" in reason and "93,184 tokens" in reason
+    assert "0 % of 847 sequences" in reason and "93,184 tokens" in reason
 
 
 def test_slots_come_before_the_cache_and_a_page_without_either_says_nothing() -> None:
@@ -67,7 +67,7 @@ def test_requests_that_always_wait_are_full_load_whatever_the_cache() -> None:
     assert waiting_ratio(run, account(run).window) == 1.0  # type: ignore[arg-type]
     assert analyze(run).output.full_load_tok_s.known
     calm = paged(VLLM.replace("27.0", "2700"), "vllm", waiting_req=0.0)
-    assert "only 1% of 393 sequences" in (analyze(calm).output.full_load_tok_s.reason or "")
+    assert "only 1 % of 393 sequences" in (analyze(calm).output.full_load_tok_s.reason or "")
 
 
 # --- restarts ------------------------------------------------------------------------------------------------------

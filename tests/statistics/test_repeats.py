@@ -85,4 +85,4 @@ def test_two_repeats_far_apart_have_no_interval_of_nine_orders() -> None:
     """One point, two runs a factor of two apart: t at one degree of freedom would give 4.99–345,000."""
     (figure,) = combined([[Figure(1000.0, "tok/s", Basis.MEASURED), Figure(2000.0, "tok/s", Basis.MEASURED)]])
     assert figure.value == pytest.approx(1414.2, rel=1e-3) and figure.low is None and figure.high is None
-    assert "too few runs" in (figure.reason or "") and "100%" in (figure.reason or "")
+    assert "too few runs" in (figure.reason or "") and "100 %" in (figure.reason or "")

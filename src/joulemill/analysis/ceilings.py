@@ -25,6 +25,7 @@ from joulemill.physics.production import ceilings as plant
 from joulemill.physics.production.ceilings import BindingValue, CeilingValue
 from joulemill.physics.production.token_production import phi_figure, utilization_figure
 from joulemill.physics.serving.shard import arithmetic_class
+from joulemill.wording import percent
 
 RATE = "tok/s"
 #: A slot counts as kept busy from this share of the window on; below it the load, not the server, set the rate.
@@ -162,9 +163,11 @@ def _latency_ceiling(account: Account, achieved: Figure) -> CeilingValue:
     if attained is None or achieved.value is None:
         return CeilingValue("latency", unknown(RATE, "no request of the window can be judged"))
     if attained >= BUSY_RATIO:
-        why = f"targets met by {attained:.1%} of requests at this load; a sweep finds the load where they fail"
+        why = f"targets met by {percent(attained, 1)} of requests at this load; a sweep finds the load where they fail"
         return CeilingValue("latency", unknown(RATE, why))
-    evidence = f"only {attained:.1%} of requests met their targets; the rate that did meets them is an upper bound"
+    evidence = (
+        f"only {percent(attained, 1)} of requests met their targets; the rate that did meets them is an upper bound"
+    )
     return CeilingValue("latency", account.good_rate, evidence=evidence)
 
 
@@ -200,7 +203,7 @@ def full_load(record: RunRecord, account: Account, cost: Intensity, held: Room |
         what = (
             f"the server's {held.sequences_count:.0f} slots were in use" if slots else f"{_at_once(held)} were in use"
         )
-        return unknown(RATE, f"only {busy:.0%} of {what}: load it with more concurrency")
+        return unknown(RATE, f"only {percent(busy)} of {what}: load it with more concurrency")
     if load_shape(record.manifest.asked).loop is Loop.CLOSED:
         return unknown(RATE, "the server does not say how much it can hold: a sweep of concurrency finds its full load")
     return unknown(RATE, "an open loop that the server keeps up with does not show the full load")

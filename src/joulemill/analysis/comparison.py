@@ -25,6 +25,7 @@ from joulemill.figure import Figure
 from joulemill.jsonable import plain
 from joulemill.statistics.normal import Z_95
 from joulemill.statistics.ratio import TELLING_FACTOR
+from joulemill.wording import percent, signed_percent
 
 SCHEMA_VERSION = "1.0"
 #: The figure whose sub-windows are known, by the metric that carries them; power is their joules over time.
@@ -233,7 +234,7 @@ def latency_lines(comparison: Comparison) -> list[str]:
     """The same for people, of those that can be told."""
     return [
         f"{s['latency'].removesuffix('_s').upper()} p{s['percentile'] * 100:g}, {s['run']} against "
-        f"{comparison.runs[0].label}: {s['ratio']:+.1%}, {s['real']:.1%} likely to be real"
+        f"{comparison.runs[0].label}: {signed_percent(s['ratio'])}, {percent(s['real'], 1)} likely to be real"
         for s in latency_shifts(comparison)
         if s["ratio"] is not None
     ]

@@ -16,7 +16,7 @@ from enum import StrEnum
 from joulemill.analysis.imported_figures import value_of
 from joulemill.analysis.report import Percentiles, Report
 from joulemill.figure import Figure
-from joulemill.wording import quantity, title
+from joulemill.wording import percent, quantity, title
 
 
 class Status(StrEnum):
@@ -248,7 +248,7 @@ def _uncertainty(report: Report) -> PointResult:
     figure = next((f for f in (report.energy.node_j_tok, report.energy.device_j_tok) if f.known), None)
     if figure is not None and figure.value and figure.low is not None and figure.high is not None:
         half = (figure.high - figure.low) / 2 / figure.value
-        return Status.STATED, f"±{half:.1%} on energy per token ({figure.basis})"
+        return Status.STATED, f"±{percent(half, 1)} on energy per token ({figure.basis})"
     return Status.MISSING, "energy per token has no interval"
 
 

@@ -13,6 +13,7 @@ from joulemill.decisions.evidence import gather
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.ledger.account import Account
 from joulemill.ledger.record import RunRecord
+from joulemill.wording import percent
 
 
 def run_diagnosis(
@@ -64,7 +65,7 @@ def binding(diagnosis: Diagnosis, limits: RunCeilings, client: doc.Client) -> do
         )
     text = f"{diagnosis.explanation} {least.explanation}"
     if limits.phi.value is not None and limits.phi.value < 1:
-        text += f" The run reached {limits.phi.value:.0%} of the lowest hardware ceiling (Φ)."
+        text += f" The run reached {percent(limits.phi.value)} of the lowest hardware ceiling (Φ)."
     return doc.Binding(
         name=diagnosis.name,
         rate_tok_s=rate,

@@ -18,6 +18,7 @@ from joulemill.ledger.manifest import Table
 from joulemill.ledger.record import RunRecord
 from joulemill.physics.hardware.carbon import GridPoint, time_weighted
 from joulemill.physics.hardware.site import Site
+from joulemill.wording import percent
 
 EVENT = "grid"
 #: The kind of the site file that a kind of signal answers to: the average of a grid is what counts by location.
@@ -68,6 +69,6 @@ def _with_grid(site: Site, asked: Mapping[str, Any] | None, window: tuple[float,
         return replace(site, carbon_source=f"{named} has no values for the time of the run yet; ask again later")
     sources = [named, str(asked.get("signal_kind")), "time-weighted over the window", *asked.get("notes", ())]
     if mean.covered_ratio < 0.999:
-        sources.append(f"values for {mean.covered_ratio:.0%} of it")
+        sources.append(f"values for {percent(mean.covered_ratio)} of it")
     kind = _KINDS.get(str(asked.get("signal_kind")))
     return replace(site, carbon_gco2e_j=mean.carbon_gco2e_j, carbon_kind=kind, carbon_source=", ".join(sources))

@@ -13,7 +13,7 @@ from joulemill.ledger.continuity import outages
 from joulemill.ledger.record import Quantity, RequestOutcome, RunRecord, Scope
 from joulemill.ledger.serving_state import overload
 from joulemill.physics.production.ceilings import BindingValue
-from joulemill.wording import title
+from joulemill.wording import percent, title
 
 #: Usage and the server's own counters may part by this much before it is told (requests that straddle a scrape).
 MISMATCH_RATIO = 0.01
@@ -106,7 +106,7 @@ def _of_client(client: doc.Client) -> Iterator[str]:
         yield f"The client was the bottleneck; rate and latencies are not the server's: {reasons}."
     elif client.late:
         reasons = "; ".join(client.late)
-        share = "" if client.lateness_ratio is None else f" ({client.lateness_ratio:.1%} of a request's time)"
+        share = "" if client.lateness_ratio is None else f" ({percent(client.lateness_ratio, 1)} of a request's time)"
         yield f"The client was late, and latencies include its delay; the rate is the server's{share}: {reasons}."
     if client.machine_quiet is False:
         yield "The machine was not quiet: " + "; ".join(client.quiet_notes) + ". A CPU server can slow down many-fold."
@@ -143,7 +143,7 @@ def _of_boards(record: RunRecord, energy: doc.Energy) -> Iterator[str]:
 def _of_tokens(counted: Account) -> Iterator[str]:
     mismatch = counted.tokens.mismatch_ratio if counted.tokens else None
     if mismatch is not None and mismatch > MISMATCH_RATIO:
-        yield f"Usage and the server's counters differ by {mismatch:.1%} in output tokens."
+        yield f"Usage and the server's counters differ by {percent(mismatch, 1)} in output tokens."
 
 
 def _told(record: RunRecord) -> Iterator[str]:
@@ -151,7 +151,7 @@ def _told(record: RunRecord) -> Iterator[str]:
     for event in record.events:
         cpu_s, elapsed_s = event.get("cpu_s"), event.get("elapsed_s")
         if event.get("kind") == "metering" and cpu_s and elapsed_s and cpu_s > METERING_CORE_RATIO * elapsed_s:
-            yield f"Metering itself took {cpu_s / elapsed_s:.1%} of one core; read the meters less often."
+            yield f"Metering itself took {percent(cpu_s / elapsed_s, 1)} of one core; read the meters less often."
         if event.get("kind") == "unwritable":
             yield f"A line of {event.get('file')} could not be kept ({event.get('error')}): figures may lack it."
         if event.get("kind") in ("warning", "notice") and event.get("text"):

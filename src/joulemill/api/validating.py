@@ -21,6 +21,7 @@ from joulemill.reports.table_files import write_table
 from joulemill.reports.text.validation import coefficients_text, scales_text, text
 from joulemill.validation.calibrated_scores import validate_calibrated
 from joulemill.validation.scores import TEMPLATE, Score, Validation, document, validate_table
+from joulemill.wording import percent, signed_percent
 
 #: More rows than this to calibrate on are a slip.
 MOST_CALIBRATING = 1_000_000
@@ -78,15 +79,17 @@ class PredictionErrors(Result):
 
     def _line(self) -> str:
         best = next(iter(self.scores.items()), None)
-        shown = "" if best is None else f": {best[0]} median error {best[1].median:.1%}, {best[1].coverage:.0%} in 80 %"
+        shown = (
+            ""
+            if best is None
+            else f": {best[0]} median error {percent(best[1].median, 1)}, {percent(best[1].coverage)} in 80 %"
+        )
         return f"{self.validation.rows} rows predicted, {len(self.skipped)} skipped{shown}"
 
     def _rows(self) -> Iterable[tuple[str, str]]:
         for quantity, s in self.scores.items():
-            yield (
-                quantity,
-                f"median {s.median:.1%}, p90 {s.p90:.1%}, bias {s.bias:+.1%}, {s.coverage:.0%} in 80 % ({s.n})",
-            )
+            errors = f"median {percent(s.median, 1)}, p90 {percent(s.p90, 1)}, bias {signed_percent(s.bias)}"
+            yield quantity, f"{errors}, {percent(s.coverage)} in 80 % ({s.n})"
 
 
 def validate(
@@ -154,8 +157,8 @@ class Calibration(Result):
 
     def _rows(self) -> Iterable[tuple[str, str]]:
         for name, error in self.calibrated.stderr.items():
-            yield name, f"{self.coefficients[name]:.4g} ± {error:.0%}"
-        yield from ((name, f"80 % interval ± {width:.0%}") for name, width in self.widths.items())
+            yield name, f"{self.coefficients[name]:.4g} ± {percent(error)}"
+        yield from ((name, f"80 % interval ± {percent(width)}") for name, width in self.widths.items())
 
 
 def calibrate(

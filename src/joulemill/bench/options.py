@@ -12,6 +12,7 @@ from typing import Any
 from joulemill.errors import InputError
 from joulemill.ledger.manifest import StatedDevice
 from joulemill.statistics.lengths import Lengths, parse_lengths
+from joulemill.wording import percent
 
 #: The default load fits two cores and a model of a hundred million parameters (assumed): about 100 tok/s.
 DEFAULT_CONCURRENCY = 4
@@ -256,7 +257,8 @@ class BenchOptions:
             raise InputError("`think_s` is the time between the turns of a conversation: give `turns` N too")
         if self.until_ratio is not None and not (LEAST_UNTIL_RATIO <= self.until_ratio <= 0.5):
             raise InputError(
-                f"`until_ratio` must lie between {LEAST_UNTIL_RATIO:.1%} and 50%, not {self.until_ratio:.3%}"
+                f"`until_ratio` is {percent(self.until_ratio, 3)}; "
+                f"it must lie between {percent(LEAST_UNTIL_RATIO, 1)} and 50 %"
             )
         if self.until_ratio is not None and (self.requests is not None or self.trace is not None):
             raise InputError(

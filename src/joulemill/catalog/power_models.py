@@ -9,6 +9,7 @@ from importlib import resources
 from typing import Any
 
 from joulemill.errors import InputError
+from joulemill.wording import percent
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,5 +68,5 @@ def power_model_of(model_name: str, threads_count: int) -> PowerModel:
 def _model(cpu_id: str, tdp_w: float, rel_error: float, source: str) -> PowerModel:
     node, idle = assumed("node_of_tdp_ratio"), assumed("idle_of_busy_ratio")
     busy_w = tdp_w * node
-    text = f"{source}; node draws {node:g} × TDP busy and {idle:.0%} of that idle (assumed)"
+    text = f"{source}; node draws {node:g} × TDP busy and {percent(idle)} of that idle (assumed)"
     return PowerModel(cpu_id, busy_w * idle, busy_w, rel_error, text)

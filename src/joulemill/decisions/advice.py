@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from joulemill.units import JOULE_PER_KWH
+from joulemill.wording import percent
 
 DAY_S = 86_400.0
 HOUR_S = 3600.0
@@ -169,7 +170,7 @@ def unload(
                 high_j=saved + half,
                 basis=target.basis,
                 evidence=(
-                    f"{idle_w:.0f} W idle ({target.scope}), idle {idle_s_day / DAY_S:.0%} of the time",
+                    f"{idle_w:.0f} W idle ({target.scope}), idle {percent(idle_s_day / DAY_S)} of the time",
                     f"unloading returns {back_w:.0f} W of them: its boards stay powered",
                     f"longest idle stretch {_minutes(stretch_s)}",
                 ),
@@ -183,7 +184,7 @@ def unload(
 def _context_assumed(fleet: Sequence[TargetHistory]) -> tuple[str, ...]:
     """What is assumed of the watts that unloading returns."""
     known = all(s.context_w is not None for s in fleet)
-    return () if known else (f"an open context takes {CONTEXT_RATIO:.0%} of the idle power",)
+    return () if known else (f"an open context takes {percent(CONTEXT_RATIO)} of the idle power",)
 
 
 def consolidate(fleet: Sequence[TargetHistory], *, fill_ratio: float = FILL_RATIO) -> list[Advice]:
@@ -225,7 +226,7 @@ def _fewer(model: str, site: str, group: Sequence[TargetHistory], fill_ratio: fl
             f"busiest hour {busiest:.0f} tok/s, best seen of one replica {best:.0f} tok/s",
             f"unloading them returns {saved / DAY_S:.0f} W of their idle power; work costs what it costs elsewhere",
         ),
-        assumed=(f"replicas are filled to {fill_ratio:.0%} of the best rate seen", *_context_assumed(spare)),
+        assumed=(f"replicas are filled to {percent(fill_ratio)} of the best rate seen", *_context_assumed(spare)),
         claims=tuple(idle_claim(s.target) for s in spare),
     )
 
@@ -260,19 +261,19 @@ def shift(
             Advice(
                 kind=f"shift by {what}",
                 subject=site,
-                text=f"let {flexible_ratio:.0%} of the load wait for cheap hours (cheapest: {cheap:02d}:00 UTC): "
-                f"{saved / whole:.1%} less {what}",
+                text=f"let {percent(flexible_ratio)} of the load wait for cheap hours (cheapest: {cheap:02d}:00 UTC): "
+                f"{percent(saved / whole, 1)} less {what}",
                 saved_j=0.0,
                 low_j=0.0,
                 high_j=0.0,
                 basis=mine[0].basis,
                 evidence=(
                     f"{_kwh(joules)} kWh per day moved, no hour beyond the busiest seen",
-                    f"joules ± {error:.0%}",
+                    f"joules ± {percent(error)}",
                 ),
                 carbon_gco2e=saved if what == "carbon" else None,
                 cost_currency=saved if what == "cost" else None,
-                assumed=(f"{flexible_ratio:.0%} of the load may wait up to a day",),
+                assumed=(f"{percent(flexible_ratio)} of the load may wait up to a day",),
             )
         )
     return advice_list

@@ -30,6 +30,7 @@ from joulemill.decisions.next_measurement import OVERTURNED_BY, would_decide
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.physics.production.ceilings import DECIDED_RATIO, CeilingValue
 from joulemill.statistics.lognormal import probability_less_ratio, quotient
+from joulemill.wording import percent
 
 HARDWARE = ("compute", "memory_bandwidth", "interconnect")
 CANDIDATES = (
@@ -122,24 +123,26 @@ def _limits(cases: dict[str, ConstraintCase], evidence: Evidence, bearing: float
     for name, share in held.items():
         if share is not None:
             word = {"power": "its power limit", "cooling": "heat"}[name]
-            cases[name].settle(bearing * _ramp(share, 0.02, 0.15), f"throttled by {word} {share:.0%} of the window")
+            cases[name].settle(
+                bearing * _ramp(share, 0.02, 0.15), f"throttled by {word} {percent(share)} of the window"
+            )
     if evidence.limit_use_ratio is not None:
         # A counter that says that the clock was not held outranks a draw that comes near the limit.
         held_ratio = 1.0 if evidence.throttle_power_ratio is None else _ramp(evidence.throttle_power_ratio, 0.0, 0.02)
-        text = f"drew {evidence.limit_use_ratio:.0%} of the enforced power limit"
+        text = f"drew {percent(evidence.limit_use_ratio)} of the enforced power limit"
         text += "" if held_ratio else ", which never lowered its clock"
         cases["power"].settle(bearing * held_ratio * _ramp(evidence.limit_use_ratio, 0.92, 0.97), text)
     for name in held:
         use = _use(evidence, name)
         if use.value is not None:
-            text = f"drew {use.value:.0%} of what the site states for it"
+            text = f"drew {percent(use.value)} of what the site states for it"
             cases[name].settle(_ramp(use.value, 0.90, 0.97), text)
 
 
 def _neighbors(case: ConstraintCase, evidence: Evidence) -> None:
     """A server of our own on this machine loses to its neighbors, unless it has time to spare all the same."""
     if evidence.threads_count is not None and evidence.others_ratio is not None and evidence.others_ratio > 0.1:
-        text = f"other processes took {evidence.others_ratio:.0%} of the CPUs that the server computes on"
+        text = f"other processes took {percent(evidence.others_ratio)} of the CPUs that the server computes on"
         case.settle(_ramp(evidence.others_ratio, 0.1, 0.4) * (1.0 - _spare(evidence)), text)
 
 
@@ -150,7 +153,7 @@ def _spare(evidence: Evidence) -> float:
 
 def _latency(case: ConstraintCase, evidence: Evidence) -> None:
     if evidence.attained_ratio is not None:
-        text = f"{evidence.attained_ratio:.1%} of requests met the stated targets"
+        text = f"{percent(evidence.attained_ratio, 1)} of requests met the stated targets"
         case.settle(_ramp(1.0 - evidence.attained_ratio, 0.03, 0.15), text)
 
 
@@ -186,12 +189,13 @@ def _admission(cases: dict[str, ConstraintCase], evidence: Evidence, answers: fl
     if evidence.preemptions_count:
         kv.settle(elastic, f"{evidence.preemptions_count:.0f} sequences were preempted: KV cache full{beside}")
     if evidence.cut_ratio:
-        text = (
-            f"{evidence.cut_ratio:.0%} of answers ended early, at the end of the context or of what the server allows"
-        )
+        early = percent(evidence.cut_ratio)
+        text = f"{early} of answers ended early, at the end of the context or of what the server allows"
         kv.settle(_ramp(evidence.cut_ratio, 0.02, 0.15), text)
     if evidence.refused_ratio:
-        text = f"{evidence.refused_ratio:.0%} of requests were refused: longer than the context, or too many at once"
+        text = (
+            f"{percent(evidence.refused_ratio)} of requests were refused: longer than the context, or too many at once"
+        )
         weight = 1.0 if keeps_up(evidence, waits) else elastic
         kv.settle(weight * _ramp(evidence.refused_ratio, 0.02, 0.15), text + (beside if weight < 1.0 else ""))
     if waits is not None:
@@ -210,13 +214,15 @@ def _admission(cases: dict[str, ConstraintCase], evidence: Evidence, answers: fl
 def _offered(demand: ConstraintCase, evidence: Evidence, waits: float | None) -> None:
     """An open loop: the load binds where the server keeps up with it."""
     if _spare(evidence) > 0.0:
-        demand.argue(CLEAR * 3 * _spare(evidence), f"no request was in flight {evidence.empty_ratio:.0%} of the time")
+        demand.argue(
+            CLEAR * 3 * _spare(evidence), f"no request was in flight {percent(evidence.empty_ratio)} of the time"
+        )
     served = evidence.served_ratio
     if served is None:
         return
-    text = f"{min(served, 1.0):.0%} of the requests that were due were served in the window"
+    text = f"{percent(min(served, 1.0))} of the requests that were due were served in the window"
     if waits is not None:
-        text += f", and some waited {waits:.0%} of the time"
+        text += f", and some waited {percent(waits)} of the time"
     keeps_up = _ramp(served, 0.80, 0.93)
     if evidence.due_count is not None and (1.0 - served) * evidence.due_count < 1.5:
         keeps_up = max(keeps_up, OPEN_ENDED)
@@ -236,13 +242,13 @@ def _queue(evidence: Evidence) -> str:
     parts = []
     if evidence.waiting_ratio is not None:
         often, many = evidence.waiting_ratio, evidence.waiting_count or 0
-        parts.append(f"requests waited in {often:.0%} of the samples, {many:.1f} on average")
+        parts.append(f"requests waited in {percent(often)} of the samples, {many:.1f} on average")
     if evidence.slots_count is not None:
         parts.append(
             f"{evidence.in_flight_count or 0:.1f} were in flight for {evidence.slots_count:.3g} that the server holds"
         )
     if evidence.kv_use_ratio is not None:
-        parts.append(f"{evidence.kv_use_ratio:.0%} of the cache was in use")
+        parts.append(f"{percent(evidence.kv_use_ratio)} of the cache was in use")
     return ", ".join(parts)
 
 
@@ -289,7 +295,7 @@ def _below_ceilings(cases: dict[str, ConstraintCase], evidence: Evidence, rest: 
     # A device far below its ceilings is held up by something that has none: launches, scheduling, one thread.
     lost = rest * (1.0 - _ramp(phi, 0.1, 0.35))
     if lost > 0.0:
-        text = f"saturated at {phi:.0%} of the lowest known hardware ceiling"
+        text = f"saturated at {percent(phi)} of the lowest known hardware ceiling"
         cases["host_cpu"].argue(lost * 0.5, text)
         if (evidence.devices_count or 1.0) > 1.0 and not _use(evidence, "interconnect").known:
             # several devices wait for each other, or for the host: one looks like the other from here
@@ -302,17 +308,17 @@ def _host_part(case: ConstraintCase, evidence: Evidence, rest: float) -> float:
     part, texts = 0.0, []
     if evidence.others_ratio is not None:
         part = max(part, _ramp(evidence.others_ratio, 0.08, 0.25))
-        texts.append(f"other processes took {evidence.others_ratio:.0%} of all CPUs")
+        texts.append(f"other processes took {percent(evidence.others_ratio)} of all CPUs")
     if evidence.steal_ratio is not None and evidence.steal_ratio > 0.02:
         part = max(part, _ramp(evidence.steal_ratio, 0.02, 0.12))
-        texts.append(f"the hypervisor withheld {evidence.steal_ratio:.0%}")
+        texts.append(f"the hypervisor withheld {percent(evidence.steal_ratio)}")
     idle, text = _idle_cores(evidence)
     if text:
         part = max(part, idle)
         texts.append(text)
     if evidence.utilization_ratio is not None:
         part = max(part, 1.0 - _ramp(evidence.utilization_ratio, 0.4, 0.75))
-        texts.append(f"a device was busy {evidence.utilization_ratio:.0%} of the time")
+        texts.append(f"a device was busy {percent(evidence.utilization_ratio)} of the time")
     if texts:
         case.argue(rest * part, "; ".join(texts))
     return rest * (1.0 - part)
@@ -324,7 +330,7 @@ def _idle_cores(evidence: Evidence) -> tuple[float, str]:
     if threads is None or cpus is None or used is None:
         return 0.0, ""
     busy = used * cpus / threads
-    text = f"{threads:.0f} server threads of {cpus:.0f} CPUs, busy {min(busy, 1.0):.0%} of the time"
+    text = f"{threads:.0f} server threads of {cpus:.0f} CPUs, busy {percent(min(busy, 1.0))} of the time"
     return (_ramp(busy, 0.6, 0.85) if threads < cpus else 0.0), text
 
 
@@ -355,7 +361,7 @@ def _ceiling_text(evidence: Evidence, name: str) -> str:
     use = _use(evidence, name)
     if use.value is None:
         return f"its ceiling is unknown ({use.reason})"
-    return f"{use.value:.0%} of its ceiling was reached"
+    return f"{percent(use.value)} of its ceiling was reached"
 
 
 def _use(evidence: Evidence, name: str) -> Figure:
@@ -402,14 +408,14 @@ def _concluded(ranked: tuple[Candidate, ...], evidence: Evidence) -> Diagnosis:
     first, second = ranked[0], ranked[1]
     decided = first.probability_ratio >= DECIDED_RATIO
     sentences = [
-        f"{_words(c.name)} ({c.probability_ratio:.0%} likely): {'; '.join(c.seen_for) or 'no evidence for it'}"
+        f"{_words(c.name)} ({percent(c.probability_ratio)} likely): {'; '.join(c.seen_for) or 'no evidence for it'}"
         for c in ranked
     ]
     if decided:
         text = f"Bottleneck: {sentences[0]}."
         return Diagnosis(first.name, first.probability_ratio, ranked, text, None)
     some = [t for t, c in zip(sentences, ranked, strict=True) if c.probability_ratio >= 0.1]
-    text = "The run does not decide the bottleneck. " + ("Most likely: " + ". ".join(some) + "." if some else "")
+    text = "The run does not decide the bottleneck. " + ("Most likely: " + ". Next: ".join(some) + "." if some else "")
     return Diagnosis("undecided", first.probability_ratio, ranked, text.strip(), would_decide(first.name, second.name))
 
 

@@ -17,7 +17,7 @@ from joulemill.physics.production.prediction import Prediction
 from joulemill.physics.serving.batch import MemoryShort
 from joulemill.prediction.question import PredictionRequest
 from joulemill.units import say_quantity
-from joulemill.wording import title
+from joulemill.wording import percent, title
 
 #: Concurrencies on a curve at most.
 CURVE_POINTS = 40
@@ -164,7 +164,7 @@ def _of_power(q: Prediction, bound: str) -> list[str]:
         return []
     full_w = q.full_node_power_w.value or 0.0
     return [
-        f"{title(bound)} limits the rate to {q.held_ratio:.0%} of what the devices would do: at full load they draw "
-        f"{say_quantity(full_w, 'W')} at the nodes",
-        f"It stops binding at {1.0 / q.held_ratio:.2f} × the limit, or at {1.0 - q.held_ratio:.0%} less J/token",
+        f"{title(bound)} limits the rate to {percent(q.held_ratio)} of what the devices would do: at full load they "
+        f"draw {say_quantity(full_w, 'W')} at the nodes",
+        f"It stops binding at {1.0 / q.held_ratio:.2f} × the limit, or at {percent(1.0 - q.held_ratio)} less J/token",
     ]

@@ -17,6 +17,7 @@ from joulemill.explorer.latency_series import latency_series
 from joulemill.simulation.events import SiteEvent, SiteEvents
 from joulemill.simulation.policies import POLICIES
 from joulemill.units import parse_quantity, parse_ratio
+from joulemill.wording import percent
 
 #: Requests of a day on the page at most: some seconds of work. And how long it may be [s]: a week.
 MOST_REQUESTS = 30_000
@@ -147,7 +148,7 @@ def _events(texts: Mapping[str, str], duration_s: float) -> SiteEvents:
         raise FieldError(f"policy {policy!r}; use {', '.join(POLICIES)}", "day.policy")
     start_s = CUT_AT * duration_s
     cut = SiteEvent(
-        name=f"{ratio:.0%} less power", start_s=start_s, end_s=start_s + CUT_SHARE * duration_s, cut_ratio=ratio
+        name=f"{percent(ratio)} less power", start_s=start_s, end_s=start_s + CUT_SHARE * duration_s, cut_ratio=ratio
     )
     return SiteEvents(events=(cut,), policies=(policy,), deferrable_ratio=DEFERRABLE)
 

@@ -16,6 +16,7 @@ from joulemill.formats.documents import Document
 from joulemill.formats.untrusted import Part
 from joulemill.importers.recording import Choice, Recording, Statements, checked, failed
 from joulemill.ledger.record import RequestOutcome, RequestRecord
+from joulemill.wording import percent
 
 TOOL = "AISimulate"
 #: Share of the computing time that must have energy evidence for AISimulate's watts to stand.
@@ -100,13 +101,13 @@ def _state_power(statements: Statements, s: Part) -> tuple[str, ...]:
     """Watts of a computing GPU where AISimulate's own rule of coverage lets them stand."""
     watts, coverage = s["power_w"].option(), s["power_coverage"].option()
     if watts is not None and coverage is not None and coverage >= COVERAGE_RATIO:
-        why = f"{_ACTIVE}; {coverage:.0%} of the computing time has evidence"
+        why = f"{_ACTIVE}; {percent(coverage)} of the computing time has evidence"
         statements.add("aisimulate.active_power_device_w", s["power_w"], "W", reason=why)
         return (f"AISimulate's watts are {_ACTIVE}: joules per token are unknown",)
     if coverage is None:
         return ("AISimulate has no energy of this deployment: joules are unknown",)
-    part = f"{coverage:.0%} of the computing time has energy evidence"
-    return (f"AISimulate withholds its watts: {part}, {COVERAGE_RATIO:.0%} are needed; joules are unknown",)
+    part = f"{percent(coverage)} of the computing time has energy evidence"
+    return (f"AISimulate withholds its watts: {part}, {percent(COVERAGE_RATIO)} are needed; joules are unknown",)
 
 
 def _unfinished(s: Part) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from joulemill.simulation.quality import Thinking, ThinkingEffect, thought
 from joulemill.simulation.scaling import clipped, in_length, in_time, in_volume
 from joulemill.simulation.traffic import NS_IN_S, Traffic
 from joulemill.statistics.lengths import Lengths, parse_lengths, sample_lengths
+from joulemill.wording import percent
 
 #: Requests where neither their number nor a duration is stated (assumed: percentiles up to p99 settle).
 REQUESTS = 1000
@@ -118,7 +119,7 @@ def _thought(asked: AskedTraffic, thinking: Thinking, rng: np.random.Generator) 
     output_tok, effect = thought(asked.traffic.output_tok, thinking, rng)
     note = f"reasoning: {effect.asked_tok:,.0f} tokens of a request on average"
     if effect.budget_tok is not None:
-        left = f"leaves {effect.kept_tok:,.0f} and cuts {effect.cut_ratio:.0%} of them"
+        left = f"leaves {effect.kept_tok:,.0f} and cuts {percent(effect.cut_ratio)} of them"
         note += f"; the budget of {effect.budget_tok:,} {left}"
     traffic = replace(asked.traffic, output_tok=output_tok)
     return replace(asked, traffic=traffic, notes=(*asked.notes, note), thinking=effect)

@@ -12,6 +12,7 @@ from joulemill.formats.documents import Document
 from joulemill.formats.untrusted import Part
 from joulemill.importers.recording import Choice, Recording, Statements
 from joulemill.units import JOULE_PER_KWH
+from joulemill.wording import percent
 
 TOOL = "CodeCarbon"
 _SCOPES = (("gpu_energy", "energy.device_j"), ("cpu_energy", "energy.cpu_j"), ("ram_energy", "energy.memory_j"))
@@ -70,7 +71,9 @@ def _warnings(row: Part, pue: float | None) -> tuple[str, ...]:
     texts = ["CodeCarbon's file tells no tokens: joules per token are unknown"]
     ram, whole = row["ram_energy"].number(), row["energy_consumed"].number()
     if ram and whole and 0 < ram <= whole:
-        texts.append(f"{ram / whole:.0%} of its energy is RAM, which CodeCarbon takes from a constant per module or GB")
+        texts.append(
+            f"{percent(ram / whole)} of its energy is RAM, which CodeCarbon takes from a constant per module or GB"
+        )
     if pue is None:
         texts.append("the row has no PUE column (CodeCarbon before 2.2): taken as 1")
     elif pue == 1.0:

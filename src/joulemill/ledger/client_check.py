@@ -14,6 +14,7 @@ import numpy as np
 
 from joulemill.ledger.record import MachineSample, RequestRecord, RunRecord
 from joulemill.ledger.window import Loop, Window, load_requests, load_shape
+from joulemill.wording import percent
 
 #: Lag below this never matters: it is within what one timer tick and one scheduling slice of Linux take.
 LAG_FLOOR_S = 0.010
@@ -94,7 +95,7 @@ def client_verdict(
     if loop_s is not None and loop_s > bound_s:
         reasons.append(f"the client's event loop lagged {_ms(loop_s)} (99th percentile), more than {_ms(bound_s)}")
     if cpu_ratio is not None and cpu_ratio > CPU_LIMIT_RATIO:
-        reasons.append(f"the client used {cpu_ratio:.0%} of one core, more than {CPU_LIMIT_RATIO:.0%}")
+        reasons.append(f"the client used {percent(cpu_ratio)} of one core, more than {percent(CPU_LIMIT_RATIO)}")
     lost = _lateness_ratio(requests, loop_s or 0.0) if closed else _slowed_ratio(requests)
     binds = bool(reasons) and lost is not None and lost > BIND_RATIO
     return ClientVerdict(
@@ -170,11 +171,11 @@ def quiet_verdict(samples: Sequence[MachineSample], *, loaded: bool) -> QuietVer
     notes: list[str] = []
     when = "during the load" if loaded else "before the load"
     if others_ratio is not None and others_ratio > OTHERS_LIMIT_RATIO:
-        notes.append(f"other processes used {others_ratio:.0%} of all CPUs {when}")
+        notes.append(f"other processes used {percent(others_ratio)} of all CPUs {when}")
     if steal_ratio is not None and steal_ratio > STEAL_LIMIT_RATIO:
-        notes.append(f"the hypervisor withheld {steal_ratio:.1%} of CPU time {when}")
+        notes.append(f"the hypervisor withheld {percent(steal_ratio, 1)} of CPU time {when}")
     if not loaded and pressure_ratio is not None and pressure_ratio > PRESSURE_LIMIT_RATIO:
-        notes.append(f"tasks waited for a CPU {pressure_ratio:.0%} of the time {when}")
+        notes.append(f"tasks waited for a CPU {percent(pressure_ratio)} of the time {when}")
     observed = others_ratio is not None or steal_ratio is not None or pressure_ratio is not None
     return QuietVerdict((not notes) if observed else None, tuple(notes), others_ratio, steal_ratio, pressure_ratio)
 

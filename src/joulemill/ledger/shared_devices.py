@@ -7,6 +7,7 @@ from statistics import fmean
 
 from joulemill.ledger.findings import Finding, Reason
 from joulemill.ledger.record import Quantity, RunRecord, Scope
+from joulemill.wording import percent
 
 #: Below this share of the devices' work others are not worth telling. Assumed.
 TOLD_RATIO = 0.005
@@ -28,7 +29,7 @@ def foreign_use(record: RunRecord, start_s: float, end_s: float) -> tuple[float,
         Finding(
             Reason.SHARED_DEVICE,
             Scope.DEVICE.value,
-            f"up to {share:.0%} of the work on {device} was other processes'; their joules are in the figure, so "
+            f"up to {percent(share)} of the work on {device} was other processes'; their joules are in the figure, so "
             "J/token may be that much less: stop them and measure again",
         )
         for device, share in shares.items()

@@ -19,6 +19,7 @@ from joulemill.ledger.findings import Finding, Reason, distinct, refused
 from joulemill.ledger.record import Scope
 from joulemill.ledger.scopes import Composition
 from joulemill.physics.hardware.node import Node, share_power
+from joulemill.wording import percent
 
 #: Share of a node's power that CPU packages and memory draw on a machine without accelerators: least, most.
 #: Assumed: an idle server's fans, disks and conversion weigh most, a busy laptop's least.
@@ -72,7 +73,7 @@ class DeviceNodeModel:
 class PackageNodeModel:
     """A machine in which nothing but CPUs computes: packages and memory are an assumed share of it."""
 
-    label: str = f"a machine of which they draw {PACKAGE_SHARES[0]:.0%} to {PACKAGE_SHARES[1]:.0%} (assumed)"
+    label: str = f"a machine of which they draw {percent(PACKAGE_SHARES[0])} to {percent(PACKAGE_SHARES[1])} (assumed)"
 
     def whole(self, parts_w: Mapping[Scope, float]) -> NodeRange | None:
         """What the packages draw over their share, and the middle between the least and the most."""

@@ -22,6 +22,7 @@ from joulemill.meters.cadence import infer_update_period
 from joulemill.meters.meter import Meter, MeterContext
 from joulemill.meters.opening import candidates, open_meters, pci_gpus
 from joulemill.meters.sampler import Sampler
+from joulemill.wording import percent
 
 #: A window should hold this many updates of the counter that it is measured with.
 GOOD_PERIODS = 20.0
@@ -250,7 +251,7 @@ def summary(report: DoctorReport) -> list[str]:
     lines += [f"notice   {n}" for n in report.notices]
     if report.core_ratio is not None and report.channels:
         verdict = "fine" if report.core_ratio < OVERHEAD_RATIO else "more than 1 %: sample less often"
-        lines.append(f"overhead {report.core_ratio:.2%} of one core ({verdict})")
+        lines.append(f"overhead {percent(report.core_ratio, 2)} of one core ({verdict})")
     if report.clock_step_s:
         lines.append(
             f"clock    the wall clock jumped by {report.clock_step_s:.3g} s during the check: let NTP settle first"
@@ -262,7 +263,7 @@ def _line(c: ChannelCheck) -> str:
     power = f"{c.power_w:.4g} W" if c.power_w is not None else f"no power ({c.error})"
     period = "unknown" if c.update_period_s is None else f"{c.update_period_s:.3g} s"
     window = "" if c.shortest_window_s is None else f", good for windows from {c.shortest_window_s:.3g} s"
-    error = "unknown" if c.rel_error is None else f"±{c.rel_error:.0%}"
+    error = "unknown" if c.rel_error is None else f"±{percent(c.rel_error)}"
     failed = f", {c.failed_count} of {c.reads_count + c.failed_count} reads failed" if c.failed_count else ""
     return f"{c.scope.value:<8} {c.id}: {power}, {c.basis.value}, error {error}, updates every {period}{window}{failed}"
 

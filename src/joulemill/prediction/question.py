@@ -16,6 +16,7 @@ from joulemill.physics.production.prediction import Prediction
 from joulemill.physics.serving.deployment import MOST_PARALLEL, Deployment, Parallelism
 from joulemill.physics.serving.speculation import MOST_DRAFTED
 from joulemill.physics.serving.workload import Workload
+from joulemill.wording import percent, signed_percent
 
 #: Arguments that are counts → the most that is no slip of a key.
 COUNTS = {
@@ -247,7 +248,7 @@ def of_parallelism(result: PredictionResult) -> str | None:
         others = len(result.alternatives) - 1
         return f"{parallelism_text}; {_none_better(others)}" if default else None
     faster = best.rate_tok_s / taken.rate_tok_s - 1.0
-    gain = f"{-change:.0%} less J/token at {faster:+.0%} of the rate (modelled)"
+    gain = f"{percent(-change)} less J/token at {signed_percent(faster, 0)} of the rate (modelled)"
     return f"{parallelism_text}; {best.words} would cost {gain}"
 
 
@@ -255,8 +256,8 @@ def _none_better(others: int) -> str:
     if not others:
         return "no other without pipeline stages fits these devices"
     if others == 1:
-        return f"the one other without pipeline stages does not cost {BETTER_RATIO:.0%} less J/token (modelled)"
-    return f"of {others} others without pipeline stages none costs {BETTER_RATIO:.0%} less J/token (modelled)"
+        return f"the one other without pipeline stages does not cost {percent(BETTER_RATIO)} less J/token (modelled)"
+    return f"of {others} others without pipeline stages none costs {percent(BETTER_RATIO)} less J/token (modelled)"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from joulemill.arrays import Array
 from joulemill.simulation.columns import Flags, Whole
 from joulemill.simulation.outcomes import Outcomes
 from joulemill.simulation.traffic import NS_IN_S, Traffic
+from joulemill.wording import percent
 
 #: Batches of neighboring requests for the interval of a mean, and Student's t of 95 % for one less of them.
 BATCHES, T_95 = 20, 2.093
@@ -112,13 +113,13 @@ def doubts_of_queue(traffic: Traffic, outcomes: Outcomes, lat: Latencies) -> tup
     backlog = np.count_nonzero(open_at_end & (outcomes.arrival_ns < last_ns)) / traffic.requests_count
     if backlog > BACKLOG_RATIO and traffic.requests_count >= BATCHES:
         doubts.append(
-            f"when the last request came, {backlog:.0%} of all had no token yet: the load exceeds what is served, and "
-            "waits grow with the length of the run"
+            f"when the last request came, {percent(backlog)} of all had no token yet: the load exceeds what is served, "
+            "and waits grow with the length of the run"
         )
     ttft = summary(lat.ttft_s)
     if ttft.mean_half_s > UNSTABLE_RATIO * ttft.mean_s:
         doubts.append(
-            f"the mean TTFT is known to ± {ttft.mean_half_s / ttft.mean_s:.0%} only: they differ much, and those of "
-            "requests that come together move together; simulate a longer time"
+            f"the mean TTFT is known to ± {percent(ttft.mean_half_s / ttft.mean_s)} only: they differ much, and those "
+            "of requests that come together move together; simulate a longer time"
         )
     return tuple(doubts)

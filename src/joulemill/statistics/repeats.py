@@ -15,6 +15,7 @@ from scipy.special import stdtrit
 from joulemill.figure import Basis, Figure, unknown, weakest
 from joulemill.statistics.normal import Z_95
 from joulemill.statistics.ratio import TELLING_FACTOR
+from joulemill.wording import percent
 
 LEVEL = 0.95
 #: A rate keeps up with what is offered from this share on.
@@ -52,7 +53,7 @@ def _one(
 
 def _too_few(logs: np.ndarray) -> str:
     apart = math.expm1(float(logs.max() - logs.min()))
-    runs = "1 run" if len(logs) == 1 else f"{len(logs)} runs that differ by up to {apart:.0%}"
+    runs = "1 run" if len(logs) == 1 else f"{len(logs)} runs that differ by up to {percent(apart)}"
     return f"too few runs for an interval: {runs}; repeat them more often (--repeats)"
 
 

@@ -42,6 +42,6 @@ def test_a_queue_that_grows_is_not_met_whatever_the_tokens_do(served_s: float, m
 def test_the_sentence_says_that_the_queue_grew() -> None:
     said = sentence(2.0, 4.0, {2.0: 1.0, 4.0: 1.0}, {4.0: 3.1})
     assert said == (
-        "highest rate that meets the targets: 2 req/s (100% within the targets); "
+        "highest rate that meets the targets: 2 req/s (100 % within the targets); "
         "4 req/s (of which 3.1 were served: the queue grew) misses them"
     )

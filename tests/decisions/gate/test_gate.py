@@ -69,7 +69,7 @@ def test_missing_quality_is_undecided_unless_told() -> None:
 
 def test_fewer_joules_for_worse_answers_fail() -> None:
     found = judge(sample(seed=1), sample(0.3, seed=2, accuracy=Share(18, 36, of="small")))
-    assert found.outcome is Outcome.FAIL and "accuracy 50.0%" in found.reasons[0]
+    assert found.outcome is Outcome.FAIL and "accuracy 50.0 %" in found.reasons[0]
     assert judge(sample(seed=1), sample(seed=2, accuracy=Share(29, 36, of="small"))).outcome is Outcome.PASS
 
 

@@ -241,7 +241,7 @@ APPLIES: dict[str, tuple[Case, Case | None, str]] = {
     "batch-x4": (case(), IDLE, "the offered rate sets"),
     "max-batch": (case(), loaded(case(), concurrency=None), "already"),
     "small-chunks": (case(), changed(case(), max_batched_tok=2048.0), "2048 tokens already"),
-    "prefix-cache": (case(), loaded(case(), cached_ratio=0.8), "80% of the prompt"),
+    "prefix-cache": (case(), loaded(case(), cached_ratio=0.8), "80 % of the prompt"),
     "disaggregation": (case(), replace(case(), disaggregated=True), "on other devices already"),
     "speculation": (case(concurrency=4.0), case(LLAMA, tp=1), "another vocabulary"),
     "routing": (case(), replace(case(), route=Route(CHOSEN.small, 0.5, False)), "already"),  # type: ignore[arg-type]
@@ -249,7 +249,7 @@ APPLIES: dict[str, tuple[Case, Case | None, str]] = {
     "thinking-budget": (case(), loaded(case(), output_tok=1.0), "a token long"),
     "early-exit": (case(), replace(case(), early_exit=EarlyExit(0.3, 0.5)), "already"),
     "power-cap": (case(), changed(case(), power_cap_w=300.0), "capped at 300 W already"),
-    "clock-lock": (case(), changed(case(), clock_ratio=0.6), "locked at 60% already"),
+    "clock-lock": (case(), changed(case(), clock_ratio=0.6), "locked at 60 % already"),
     "tp-up": (case(), case(tp=8), "link domain"),
     "tp-down": (case(), case(tp=1), "on one device"),
     "consolidation": (IDLE, case(), "saturated"),

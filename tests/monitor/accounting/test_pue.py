@@ -48,7 +48,7 @@ def test_a_truth_within_both_intervals_lies_within_the_bounds(
     ("site", "nodes", "told"),
     [
         (None, [joules("node", 9)], "gave no joules"),
-        (joules("site", 13, covered=0.6), [joules("node", 9)], "covers 60% of the stretch"),
+        (joules("site", 13, covered=0.6), [joules("node", 9)], "covers 60 % of the stretch"),
         (joules("site", 13, basis="declared"), [joules("node", 9)], "are declared, not measured"),
         (joules("site", 13), [], "no target is at this site"),
         (joules("site", 13), [joules("node", 9), None], "n1 has no meter of its whole node"),

@@ -203,7 +203,7 @@ def test_the_table_is_for_people(store: Path, tmp_path: Path, capsys: pytest.Cap
         "1.00",
         "0.00250",
         "0.00125",
-        "62.5%",
+        *("62.5", "%"),
     ]
     assert max(map(len, lines)) <= 80 and lines[-1] == "scope: node; basis: measured"
 

@@ -45,8 +45,8 @@ def test_what_is_called_best_of_experts_is_what_predicting_it_says(devices: int,
     ("devices", "tried", "told"),
     [
         (2, 1, "no other without pipeline stages fits these devices"),
-        (4, 2, "the one other without pipeline stages does not cost 3% less J/token (modelled)"),
-        (8, 3, "of 2 others without pipeline stages none costs 3% less J/token (modelled)"),
+        (4, 2, "the one other without pipeline stages does not cost 3 % less J/token (modelled)"),
+        (8, 3, "of 2 others without pipeline stages none costs 3 % less J/token (modelled)"),
     ],
 )
 def test_none_better_is_said_of_what_was_tried(devices: int, tried: int, told: str) -> None:

@@ -21,6 +21,7 @@ from joulemill.errors import ServerError
 from joulemill.ledger.record import RequestOutcome
 from joulemill.servers.client import Ask
 from joulemill.statistics.arrivals import arrival_times
+from joulemill.wording import percent
 
 #: Output tokens of a calibration question: enough to see that the server streams and counts.
 CALIBRATION_TOK = 8
@@ -162,11 +163,13 @@ def _stopper(engine: Engine, options: BenchOptions) -> NarrowEnough | None:
 
 
 def _tell_stop(engine: Engine, enough: NarrowEnough) -> None:
-    known = "unknown" if enough.half_ratio is None else f"± {enough.half_ratio:.1%}"
+    known = "unknown" if enough.half_ratio is None else f"± {percent(enough.half_ratio, 1)}"
     if enough.half_ratio is not None and enough.half_ratio <= enough.target_ratio:
         engine.note(f"the load ended because its rate was known to {known}, as --until asked")
     else:
-        engine.note(f"the load ended at its longest with the rate known to {known}, not to {enough.target_ratio:.1%}")
+        engine.note(
+            f"the load ended at its longest with the rate known to {known}, not to {percent(enough.target_ratio, 1)}"
+        )
 
 
 async def _narrowed(enough: NarrowEnough) -> None:

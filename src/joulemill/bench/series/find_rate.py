@@ -26,6 +26,7 @@ from joulemill.ledger.serving_state import overload
 from joulemill.recording.private import write_private
 from joulemill.recording.reader import read_run
 from joulemill.recording.sweeps import FILE, SCHEMA_VERSION
+from joulemill.wording import percent
 
 #: The search ends where the lowest rate that misses is within this factor of the highest that meets.
 PRECISION_RATIO = 1.1
@@ -129,7 +130,7 @@ async def _searched(
 
 
 def _told(trial: Trial) -> str:
-    shown = "–" if trial.attained_ratio is None else f"{trial.attained_ratio:.0%}"
+    shown = "–" if trial.attained_ratio is None else percent(trial.attained_ratio)
     served_text = "" if trial.served_req_s is None else f", but only {trial.served_req_s:.3g} req/s were served"
     return f"{trial.rate_req_s:.4g} req/s: {shown} within the targets{served_text}: {'met' if trial.met else 'missed'}"
 

@@ -20,6 +20,7 @@ from joulemill.decisions.gate.comparable import differences, same_sensor, unstat
 from joulemill.decisions.gate.sample import Sample, Share
 from joulemill.figure import Basis, Figure
 from joulemill.statistics.ratio import wilson
+from joulemill.wording import percent, signed_percent
 
 #: Share of false failures that is allowed, of all checks together; and of false passes.
 FALSE_RATIO = 0.05
@@ -94,7 +95,7 @@ def gate(base: Sequence[Sample], new: Sequence[Sample], terms: Terms) -> Verdict
         limit = "the base's" if terms.min_quality_ratio is None else f"q* = {terms.min_quality_ratio:g}"
         checks.append(_share_check("accuracy", base, new, terms.min_quality_ratio, limit, share))
     if attained:
-        limit = "the base's" if terms.min_attained_ratio is None else f"{terms.min_attained_ratio:.0%}"
+        limit = "the base's" if terms.min_attained_ratio is None else percent(terms.min_attained_ratio)
         checks.append(_share_check("latency targets", base, new, terms.min_attained_ratio, limit, share))
     faults = (*_twice(every), *dict.fromkeys(f"{s.name}: {f}" for s in every for f in s.faults))
     blocked = faults if terms.force else (*faults, *(f"not comparable: {d}" for d in apart))
@@ -139,7 +140,7 @@ def _energy(
     else:
         outcome, verdict_text = Outcome.UNDECIDED, f"the noise is too large to tell it from the allowed {_rise(terms)}"
     figure, interval_text = _increase(energy_change, sides[1].basis or Basis.MODELLED, high)
-    text = f"energy {energy_change.increase_ratio:+.1%} ({interval_text}): {verdict_text}"
+    text = f"energy {signed_percent(energy_change.increase_ratio)} ({interval_text}): {verdict_text}"
     return _energy_check(sides, outcome, figure, terms, text)
 
 
@@ -151,7 +152,7 @@ def _increase(energy_change: Change, basis: Basis, high: float) -> tuple[Figure,
     low, level = energy_change.bound_ratio(FALSE_RATIO), 1 - 2 * FALSE_RATIO
     source = "ln(new ÷ base), t-quantile"
     figure = Figure(energy_change.increase_ratio, "1", basis, low=low, high=high, level=level, source=source)
-    return figure, f"{figure.low or 0:+.1%} to {high:+.1%}"
+    return figure, f"{signed_percent(figure.low or 0)} to {signed_percent(high)}"
 
 
 def _energy_check(sides: tuple[Figure, Figure], outcome: Outcome, change: Figure, terms: Terms, text: str) -> Check:
@@ -228,7 +229,7 @@ def _share_check(
     worse = p_value < false_ratio
     difference = Figure(now.value_ratio - reference, "1", Basis.MEASURED)
     relation = "significantly below" if worse else "not significantly below"
-    text = f"{name} {now.value_ratio:.1%} of {now.asked}: {relation} {limit} ({reference:.1%})"
+    text = f"{name} {percent(now.value_ratio, 1)} of {now.asked}: {relation} {limit} ({percent(reference, 1)})"
     return Check(
         name=name,
         outcome=Outcome.FAIL if worse else Outcome.PASS,
@@ -284,13 +285,13 @@ def _notes(
         energy_change.exceeds_p_ratio() < FALSE_RATIO
         and energy_change.bound_ratio(1.0 - FALSE_RATIO) <= terms.max_increase_ratio
     ):
-        notes.append(f"the rise of {energy_change.increase_ratio:.1%} is real, though allowed")
+        notes.append(f"the rise of {percent(energy_change.increase_ratio, 1)} is real, though allowed")
     return tuple(dict.fromkeys(notes))
 
 
 def _meter_note(every: Sequence[Sample], energy_change: Change, common: bool) -> str:
     if not common:
-        error = f"{energy_change.meter_stderr_ratio:.1%}"
+        error = percent(energy_change.meter_stderr_ratio, 1)
         return f"the runs' sensors are not the same: their own errors ({error}) are in the noise"
     bases = {s.figure.basis for s in every}
     if bases <= {Basis.MEASURED, Basis.CALIBRATED}:

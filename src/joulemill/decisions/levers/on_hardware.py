@@ -8,6 +8,7 @@ from joulemill.decisions.levers.case import Case, Lever, Settings, Transform
 from joulemill.physics.hardware.device import Device
 from joulemill.physics.hardware.node import Node
 from joulemill.physics.serving.deployment import Parallelism
+from joulemill.wording import percent
 
 
 def power_cap(case: Case, settings: Settings) -> Case | str:
@@ -25,7 +26,7 @@ def clock_lock(case: Case, settings: Settings) -> Case | str:
     """A locked core clock below the highest."""
     locked = case.deployment.clock_ratio
     if locked <= settings.clock_ratio:
-        return f"the clock is locked at {locked:.0%} already"
+        return f"the clock is locked at {percent(locked)} already"
     if case.deployment.device.kind == "cpu":
         return "the effect of a locked clock on this device is not modelled"
     return replace(case, deployment=replace(case.deployment, clock_ratio=settings.clock_ratio))

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from joulemill.decisions.levers.case import Case, Draft, EarlyExit, Lever, Model, Route, Settings, Transform
 from joulemill.physics.serving.deployment import Deployment
+from joulemill.wording import percent
 
 #: Tokens of a step under chunked prefill that favors short steps (vLLM's older default).
 SMALL_BUDGET_TOK = 2048.0
@@ -39,7 +40,7 @@ def prefix_cache(case: Case, settings: Settings) -> Case | str:
     """A share of prompt tokens is found in a prefix cache."""
     w = case.workload
     if w.cached_ratio >= settings.cached_ratio:
-        return f"{w.cached_ratio:.0%} of the prompt is served from a cache already"
+        return f"{percent(w.cached_ratio)} of the prompt is served from a cache already"
     return replace(case, workload=replace(w, cached_ratio=settings.cached_ratio))
 
 

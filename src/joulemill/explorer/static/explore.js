@@ -71,8 +71,8 @@ function put(field, value) {
 // The rate that is offered as a share of that at full load; without a rate the load is full.
 function share() {
   const rate = parseFloat(state.deployments[which].rate);
-  if (!rate) return "100%";
-  return full[which] ? `${Math.round((100 * rate) / full[which].rate_req_s)}%` : "";
+  if (!rate) return "100 %";
+  return full[which] ? `${Math.round((100 * rate) / full[which].rate_req_s)} %` : "";
 }
 
 // Offer a share of the rate at full load: of the concurrency that is stated, else of the highest that fits.

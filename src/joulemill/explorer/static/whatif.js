@@ -7,7 +7,7 @@ const STEPS = 60, MOST_BARS = 14, MOST_COMBINED = 5;
 const whole = (v) => String(Math.max(1, Math.round(v)));
 // name, label, field (or site key), low and high in equal ratios, how a value is written
 const SLIDERS = [
-  ["Concurrency", "concurrency", 1, 1024, whole], ["Share of full load", "utilization", 0.05, 1, (v) => `${Math.round(100 * v)}%`],
+  ["Concurrency", "concurrency", 1, 1024, whole], ["Share of full load", "utilization", 0.05, 1, (v) => `${Math.round(100 * v)} %`],
   ["Input tokens", "input-tokens", 16, 131072, whole], ["Output tokens", "output-tokens", 16, 32768, whole],
   ["Power cap", "power-cap", 100, 1400, (v) => `${Math.round(v / 10) * 10}W`],
   ["PUE", "site.pue", 1, 2.5, (v) => v.toFixed(2)], ["Carbon, g/kWh", "site.carbon_gco2e_kwh", 5, 1200, whole], ["Price per kWh", "site.price_currency_kwh", 0.01, 1, (v) => v.toFixed(3)],

@@ -19,6 +19,7 @@ from joulemill.ledger.record import Channel, Quantity, Scope
 from joulemill.meters.local.cpu_time import ProcessTime, cpu_count, machine_cpu_s, ticks_s
 from joulemill.meters.meter import Meter, MeterContext, Spec
 from joulemill.meters.probe import Probe, ProbeMeter
+from joulemill.wording import percent
 
 
 def open_meter(spec: Spec, context: MeterContext) -> Meter:
@@ -43,7 +44,7 @@ def open_meter(spec: Spec, context: MeterContext) -> Meter:
         update_period_s=ticks_s(),
         rel_error=model.rel_error,
         source=f"power model {model.idle_w:.4g} W idle, {model.busy_w:.4g} W busy × CPU time share of {whose}, "
-        f"{cpus} CPUs; ±{model.rel_error:.0%}; {model.source}",
+        f"{cpus} CPUs; ±{percent(model.rel_error)}; {model.source}",
     )
     start_s, start_cpu_s = context.clock.mono(), busy_cpu_s()
 

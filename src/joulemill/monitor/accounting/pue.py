@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from joulemill.figure import Basis, Figure, unknown, weakest
 from joulemill.monitor.snapshot import Interval, ScopeEnergy, SiteFacts, SiteState
+from joulemill.wording import percent
 
 #: From this share of a stretch on readings cover all of it (assumed: edges fall between two reads).
 COMPLETE_RATIO = 0.999
@@ -64,7 +65,7 @@ def _site_fault(site: ScopeEnergy | None, racks: bool) -> str:
     if site is None:
         return "its racks are metered, the whole site is not" if racks else "the site's meter gave no joules"
     if site.covered_ratio < COMPLETE_RATIO:
-        return f"the site's meter covers {site.covered_ratio:.0%} of the stretch"
+        return f"the site's meter covers {percent(site.covered_ratio)} of the stretch"
     return "" if site.basis == Basis.MEASURED else f"the site's joules are {site.basis}, not measured"
 
 

@@ -29,6 +29,7 @@ from joulemill.monitor.history.reader import Reader
 from joulemill.monitor.history.spending import HOUR_S, spent
 from joulemill.monitor.snapshot import Interval
 from joulemill.units import JOULE_PER_KWH
+from joulemill.wording import signed_percent
 
 #: Families of levers that a pool can be given while it runs, or by a restart with another setting.
 TUNED = ("power", "clock", "batch", "admission")
@@ -187,7 +188,8 @@ def _levers(reader: Reader, targets: Sequence[TargetHistory]) -> list[Advice]:
                     high_j=saved[2],
                     basis="modelled",
                     evidence=(
-                        f"J/token {lever.change:+.1%} ({lever.low:+.1%} to {lever.high:+.1%}) predicted at {asked}",
+                        f"J/token {signed_percent(lever.change)} ({signed_percent(lever.low)} to "
+                        f"{signed_percent(lever.high)}) predicted at {asked}",
                         f"for {count} x {device} at {load.load.concurrency:.0f} requests at once",
                         f"{joules_day / DAY_S:.0f} W of load on average",
                     ),

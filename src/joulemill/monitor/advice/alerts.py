@@ -10,6 +10,7 @@ from joulemill.monitor.accounting.pue import pue_now
 from joulemill.monitor.advice.contexts import open_context_w
 from joulemill.monitor.findings import TELLING
 from joulemill.monitor.snapshot import NOT_YET, ROUTINE, Interval, Snapshot, TargetState, TokenKind
+from joulemill.wording import percent
 
 #: From this share of an interval without a running request a target counts as idle (assumed).
 IDLE_RATIO = 0.95
@@ -110,7 +111,9 @@ def _power(now: Snapshot) -> Iterator[Alert]:
         if known and sum(known) > POWER_RATIO * s.power_limit_w:
             share = sum(known) / s.power_limit_w
             missing = f"; {len(drawn) - len(known)} targets are not metered" if len(known) < len(drawn) else ""
-            yield Alert("page", "power", s.site, f"{share:.0%} of the power limit of {s.power_limit_w:.0f} W{missing}")
+            yield Alert(
+                "page", "power", s.site, f"{percent(share)} of the power limit of {s.power_limit_w:.0f} W{missing}"
+            )
 
 
 def _pue(now: Snapshot) -> Iterator[Alert]:

@@ -21,6 +21,7 @@ from joulemill.monitor.snapshot import CeilingState, Interval, TargetFacts, Toke
 from joulemill.physics.production.ceilings import CeilingValue
 from joulemill.prediction.predict import answer
 from joulemill.prediction.question import PredictionRequest
+from joulemill.wording import percent
 
 #: Loads within this factor of each other share a prediction (assumed): ceilings move far less than that.
 STEP_RATIO = 1.25
@@ -208,7 +209,9 @@ def _binds(i: Interval, rate: float, limits: TargetPrediction, context: Context)
     if diagnosis.name != "undecided":
         sure = next((c.probability_ratio for c in diagnosis.candidates if c.name == diagnosis.name), None)
         return {"binding": diagnosis.name, "binding_probability_ratio": sure, "binding_reason": None}
-    likely = [f"{c.name} {c.probability_ratio:.0%}" for c in diagnosis.candidates[:2] if c.probability_ratio >= 0.01]
+    likely = [
+        f"{c.name} {percent(c.probability_ratio)}" for c in diagnosis.candidates[:2] if c.probability_ratio >= 0.01
+    ]
     why = f"undecided between {', '.join(likely)}" if likely else "the server's gauges do not tell"
     return {"binding": None, "binding_reason": f"{why}; {limits.reason}" if limits.reason else why}
 

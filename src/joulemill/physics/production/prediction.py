@@ -30,6 +30,7 @@ from joulemill.physics.serving.first_token import slot_wait_s
 from joulemill.physics.serving.shard import UNKNOWN_LINK_BYTE_S, ShardTable
 from joulemill.physics.serving.workload import Workload
 from joulemill.units import say_quantity
+from joulemill.wording import percent
 
 LEVEL = 0.8
 #: A cap may be this much above the board's own limit, which data sheets round.
@@ -226,7 +227,7 @@ def _held(figures: Mapping[str, Figure], held: float, site: Site | None) -> dict
         return dict(figures)
     names = ("rate_tok_s", "request_rate_req_s", "device_power_w", "node_power_w")
     less = {n: figures[n].scaled(held, figures[n].unit) for n in names}
-    why = f"{held:.0%} of what all devices would do: the site delivers no more; the rest are off"
+    why = f"{percent(held)} of what all devices would do: the site delivers no more; the rest are off"
     less["rate_tok_s"] = replace(less["rate_tok_s"], reason=why)
     node = less["node_power_w"]
     if node.known and site is not None:
@@ -454,7 +455,7 @@ def _notes(deployment: Deployment, choice: BatchChoice, used: float) -> tuple[st
     device, parallelism = deployment.device, deployment.parallelism
     notes = list(deployment.architecture.approximations)
     if used < 1.0:
-        notes.append(f"devices are busy {used:.0%} of the time at the offered rate; the rest is idle power")
+        notes.append(f"devices are busy {percent(used)} of the time at the offered rate; the rest is idle power")
     if device.loaded_idle_w is None and device.resting_w:
         notes.append(f"idle power of {device.label} with a model loaded is not known: {device.resting_w:.0f} W assumed")
     if parallelism.devices > 1 and device.link_bandwidth_byte_s is None:

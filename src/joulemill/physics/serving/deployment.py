@@ -11,6 +11,7 @@ from joulemill.physics.hardware.node import Node
 from joulemill.physics.model.architecture import Architecture
 from joulemill.physics.model.precision import Precision
 from joulemill.physics.serving.speculation import Speculation
+from joulemill.wording import percent
 
 #: More devices than any one deployment has; more is a slip of a key.
 MOST_DEVICES = 1_000_000
@@ -117,7 +118,8 @@ class Deployment:
             raise InputError("pipeline stages and a prefill pool are not modelled together; leave `pp` out")
         if not LEAST_CLOCK <= self.clock_ratio <= 1.0:
             raise InputError(
-                f"the locked clock is {self.clock_ratio:.0%} of the highest; boards take {LEAST_CLOCK:.0%} to 100 %"
+                f"the locked clock is {percent(self.clock_ratio)} of the highest; "
+                f"boards take {percent(LEAST_CLOCK)} to 100 %"
             )
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from joulemill.reports.svg.draw import line, linear, path, svg, text
-from joulemill.wording import quantity
+from joulemill.wording import percent, quantity
 
 LEFT, RIGHT, TOP, BOTTOM = 40.0, 410.0, 14.0, 140.0
 
@@ -17,7 +17,7 @@ def duration_curve(power_w: Sequence[float]) -> str:
     body = [line(LEFT, BOTTOM, RIGHT, BOTTOM, "axis"), line(LEFT, TOP, LEFT, BOTTOM, "axis")]
     body += [path([(across(i), up(w)) for i, w in enumerate(power_w)])]
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
-        body += [text(LEFT + share * (RIGHT - LEFT), BOTTOM + 15, f"{share:.0%}")]
+        body += [text(LEFT + share * (RIGHT - LEFT), BOTTOM + 15, percent(share))]
     body += [
         text(LEFT - 4, TOP + 4, quantity(top, "W", 2), anchor="end"),
         text(LEFT - 4, BOTTOM + 3, "0", anchor="end"),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from joulemill.reports.text.page import add_row, plain_table, prose
-from joulemill.wording import digits
+from joulemill.wording import digits, percent
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,7 +30,7 @@ def show(rows: Sequence[Mapping[str, Any]], by: str, console: Console) -> None:
     for r in rows:
         carbon_kg = None if r["carbon_g"] is None else r["carbon_g"] / 1e3
         amounts = (r["energy_kwh"], r["output_tok"] / 1e6, r["j_tok"], carbon_kg, r["cost"])
-        share = DASH if r["share_ratio"] is None else f"{r['share_ratio']:.1%}"
+        share = DASH if r["share_ratio"] is None else percent(r["share_ratio"], 1)
         add_row(table, str(r["day_utc"]), str(r["key"]), *map(_amount, amounts), share, *(r[n] for n in differing))
     console.print(table)
     agreed = [f"{SHARED[name]}: {rows[0][name]}" for name in SHARED if name not in differing]

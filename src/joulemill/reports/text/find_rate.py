@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from joulemill.wording import percent
+
 
 def sentence(
     met_req_s: float | None,
@@ -22,7 +24,7 @@ def sentence(
         share, served = attained.get(rate_req_s), served_req_s.get(rate_req_s)
         if served is not None:
             return f"{rate_req_s:.4g} req/s (of which {served:.3g} were served: the queue grew)"
-        return f"{rate_req_s:.4g} req/s ({'unknown share' if share is None else f'{share:.0%}'} within the targets)"
+        return f"{rate_req_s:.4g} req/s ({'unknown share' if share is None else percent(share)} within the targets)"
 
     if met_req_s is None:
         lowest = "no run completed" if missed_req_s is None else f"even {rate_text(missed_req_s)} does not"

@@ -8,7 +8,7 @@ from joulemill.decisions.gate.gate import Outcome, Verdict
 from joulemill.decisions.gate.run_length import LengthPlan
 from joulemill.figure import Figure
 from joulemill.jsonable import plain
-from joulemill.wording import say
+from joulemill.wording import percent, say, signed_percent
 
 SCHEMA_VERSION = "1.0"
 EXIT = {Outcome.PASS: 0, Outcome.FAIL: 1, Outcome.UNDECIDED: 3}
@@ -45,15 +45,19 @@ def text(verdict: Verdict) -> str:
             f"  change  {_percent(check.change)}",
         ]
     if verdict.change is not None:
-        lines.append(f"  probability that the change is real: {verdict.change.real_ratio:.1%}")
+        lines.append(f"  probability that the change is real: {percent(verdict.change.real_ratio, 1)}")
     lines += [f"! {n}" for n in verdict.notes]
     return "\n".join(lines) + "\n"
 
 
 def _said(figure: Figure) -> str:
     if figure.unit == "1" and figure.value is not None:
-        between = f" ({figure.low:.1%}–{figure.high:.1%})" if figure.low is not None and figure.high is not None else ""
-        return f"{figure.value:.1%}{between}"
+        between = (
+            f" ({percent(figure.low, 1)}–{percent(figure.high, 1)})"
+            if figure.low is not None and figure.high is not None
+            else ""
+        )
+        return percent(figure.value, 1) + between
     return say(figure)
 
 
@@ -61,5 +65,6 @@ def _percent(figure: Figure) -> str:
     if figure.value is None:
         return f"unknown ({figure.reason})"
     if figure.low is None or figure.high is None:
-        return f"{figure.value:+.1%}"
-    return f"{figure.value:+.1%} ({figure.low:+.1%} to {figure.high:+.1%}, {figure.level:.0%})"
+        return signed_percent(figure.value)
+    between = f"{signed_percent(figure.low)} to {signed_percent(figure.high)}"
+    return f"{signed_percent(figure.value)} ({between}, {percent(figure.level)})"

@@ -18,7 +18,7 @@ from joulemill.prediction.levers import LeversAnswer
 from joulemill.reports.text.architecture import doubt
 from joulemill.reports.text.page import WIDE, add_row, plain_table, prose
 from joulemill.streams import rendered
-from joulemill.wording import _percent, amount, digits, quantity, signed, title
+from joulemill.wording import _percent, amount, digits, percent, quantity, signed, title
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -244,9 +244,11 @@ def routed(e: Effect) -> str:
     if accuracy is None or accuracy.value is None:
         return ""
     above = accuracy.high is not None and accuracy.high > accuracy.value
-    best = f", {accuracy.high:.0%} with the best judge" if above else ""
+    best = f", {percent(accuracy.high)} with the best judge" if above else ""
     answers = signed(e.answer_change, bounds=True)
-    return f"  {e.lever.name}: {accuracy.value:.0%} correct answers (declared){best}; J per correct answer {answers}"
+    return (
+        f"  {e.lever.name}: {percent(accuracy.value)} correct answers (declared){best}; J per correct answer {answers}"
+    )
 
 
 def after_figures(c: Combination, start: Start | None) -> tuple[str, str, str]:
@@ -268,13 +270,13 @@ def _assumed(levers_answer: LeversAnswer) -> Sequence[str]:
     s = levers_answer.settings
     applied = {e.lever.name for e in levers_answer.study.effects if e.after is not None}
     notes = {
-        "speculation": f"speculation: {s.draft_count} draft tokens, {s.acceptance_ratio:.0%} accepted (--acceptance)",
-        "prefix-cache": f"prefix cache: {s.cached_ratio:.0%} of prompt tokens are cache hits (--hit)",
-        "routing": f"routing and cascade: {s.route_ratio:.0%} of requests stay with the small model (--routed)",
-        "thinking-budget": f"thinking budget: answers of {s.thinking_ratio:.0%} of their length (--thinking)",
+        "speculation": f"speculation: {s.draft_count} drafted, {percent(s.acceptance_ratio)} accepted (--acceptance)",
+        "prefix-cache": f"prefix cache: {percent(s.cached_ratio)} of prompt tokens are cache hits (--hit)",
+        "routing": f"routing and cascade: {percent(s.route_ratio)} of requests stay with the small model (--routed)",
+        "thinking-budget": f"thinking budget: answers of {percent(s.thinking_ratio)} of their length (--thinking)",
         "clock-lock": "locked clock: dynamic power as clock^2.5; static power and memory unchanged (assumed)",
-        "early-exit": f"early exit: {s.exit_token_ratio:.0%} of the tokens exit after half of the layers (assumed)",
-        "carbon-shift": f"shifting: {s.shift_ratio:.0%} at {s.shifted_ratio:.0%} of carbon or price (assumed)",
+        "early-exit": f"early exit: {percent(s.exit_token_ratio)} of tokens exit after half of the layers (assumed)",
+        "carbon-shift": f"shifting: {percent(s.shift_ratio)} at {percent(s.shifted_ratio)} of carbon, price (assumed)",
         "disaggregation": "disaggregation: a fleet large enough for the proportion of pools, of as many devices",
     }
     if levers_answer.answer.workload.rate_req_s is None and any(name.startswith("batch-") for name in applied):

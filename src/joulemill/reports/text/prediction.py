@@ -11,7 +11,7 @@ from joulemill.physics.production.prediction import Prediction
 from joulemill.prediction.question import PredictionResult
 from joulemill.reports.text.architecture import architecture_lines
 from joulemill.reports.text.page import add_row, plain_table, prose, split_unit
-from joulemill.wording import count, digits, interval, quantity, title
+from joulemill.wording import count, digits, interval, percent, quantity, title
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,7 +53,7 @@ def _heading(answer: PredictionResult) -> Iterator[str]:
     if pool is not None:
         yield (
             f"prompts on {pool.devices * pool.replicas} devices more (tp {pool.tensor}, dp {pool.data}, "
-            f"ep {pool.expert}, replicas {pool.replicas}), {float(p.prefill_busy_ratio):.0%} busy"
+            f"ep {pool.expert}, replicas {pool.replicas}), {percent(float(p.prefill_busy_ratio))} busy"
         )
     yield from architecture_lines(answer.deployment.architecture, answer.deployment.precision)
     yield (
@@ -67,7 +67,7 @@ def _left(answer: PredictionResult) -> str:
     each = f"concurrency {count(p.batch.concurrency)} per replica"
     if p.held_ratio == 1.0:
         return f"{each}."
-    return f"{p.held_ratio:.0%} of what all devices would do, as many devices as the site feeds, {each}."
+    return f"{percent(p.held_ratio)} of what all devices would do, as many devices as the site feeds, {each}."
 
 
 def _figures(p: Prediction) -> Table:
@@ -165,7 +165,7 @@ def _views(p: Prediction) -> Iterator[str]:
             f"{p.two_ceilings.binding} is the lower; Φ {p.two_ceilings.phi_ratio:.2f}"
         )
     if p.j_tok_by_utilization:
-        each = ", ".join(f"{quantity(e, 'J/tok')} at {u:.0%}" for u, e in p.j_tok_by_utilization.items())
+        each = ", ".join(f"{quantity(e, 'J/tok')} at {percent(u)}" for u, e in p.j_tok_by_utilization.items())
         yield f"Node J/token by utilization: {each}"
 
 

@@ -9,6 +9,7 @@ from joulemill.prediction.scale_file import ScaleFile, scale_table
 from joulemill.reports.text.page import add_row, plain_table, prose
 from joulemill.streams import rendered
 from joulemill.validation.scores import MOST_SKIPPED_SHOWN, Score, Validation
+from joulemill.wording import percent, signed_percent
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,7 +49,12 @@ def _table(title: str, groups: Mapping[str, Mapping[str, Score]]) -> Table:
     table = plain_table(title, *_HEADS, right={2, 3, 4, 5, 6}, fold=0)
     for name, scores in groups.items():
         for quantity, s in scores.items():
-            shares = f"{s.median:.1%}", f"{s.p90:.1%}", f"{s.bias:+.1%}", f"{s.coverage:.0%}"
+            shares = (
+                percent(s.median, 1),
+                percent(s.p90, 1),
+                signed_percent(s.bias),
+                percent(s.coverage),
+            )
             add_row(table, name, quantity, str(s.n), *shares)
     return table
 
@@ -69,8 +75,8 @@ def scales_text(scale_file: ScaleFile) -> str:
             table = plain_table("", "scale", "±", "slope per ln(batch)", "80 % interval", "rows", right={1, 2, 3, 5})
             for quantity, scale in scales.items():
                 row, center = scale_table(scale), scale_table(scale)["concurrency"]
-                interval = f"± {scale.half_width_ratio(center):.0%} at batch {center:.3g}"
-                numbers = f"× {row['scale']:.3f}", f"{row['stderr_ln']:.1%}", f"{row['slope']:+.3f}"
+                interval = f"± {percent(scale.half_width_ratio(center))} at batch {center:.3g}"
+                numbers = f"× {row['scale']:.3f}", percent(row["stderr_ln"], 1), f"{row['slope']:+.3f}"
                 add_row(table, f"  {quantity}", *numbers, interval, str(row["rows"]))
             console.print(table)
         prose(console, *(f"note: {note}" for note in scale_file.notes))
@@ -89,9 +95,9 @@ def coefficients_text(
     def print_rows(console: Console) -> None:
         table = plain_table("", "", "", right={1})
         for name, error in stderr.items():
-            add_row(table, name, f"{coefficients[name]:.4g}", f"± {error:.0%}")
+            add_row(table, name, f"{coefficients[name]:.4g}", f"± {percent(error)}")
         for name, width in widths.items():
-            add_row(table, name, "80 % interval", f"± {width:.0%}")
+            add_row(table, name, "80 % interval", f"± {percent(width)}")
         console.print(table)
         prose(console, *(f"note: {note}" for note in notes))
 
