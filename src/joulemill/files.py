@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from joulemill.errors import InputError
+from joulemill.errors import InputError, MachineError
 
 #: The largest file of results or signals that is read whole.
 MAX_BYTE = 1 << 30
@@ -39,3 +39,12 @@ def text_of(data: bytes) -> str:
         raise ValueError(
             f"no text in UTF-8 or UTF-16: byte {fault.start + 1} cannot be read; save it as UTF-8"
         ) from None
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """``text`` as UTF-8 at ``path``, whose folder is made. MachineError where it cannot be written."""
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as fault:
+        raise MachineError(f"{path}: cannot be written ({fault.strerror}); choose another file") from fault

@@ -16,6 +16,7 @@ from joulemill.api.benching import bench_options
 from joulemill.commands.gate import METRICS as METRICS_OF_THE_COMMAND
 from joulemill.monitor.history.store import History
 from joulemill.monitor.snapshot import Interval, ScopeEnergy, TargetFacts, TokenKind
+from joulemill.validation.scores import TEMPLATE
 from tests.support.h100_run import on_h100
 from tests.support.recorded import recorded
 
@@ -136,3 +137,17 @@ def test_a_word_where_a_number_belongs_is_named_by_its_argument(asked: Callable[
     with pytest.raises(jm.InputError) as caught:
         asked()
     assert says in str(caught.value) and "--" not in str(caught.value)
+
+
+@pytest.mark.parametrize("rise", [5, "5%", 0.0, -0.05])
+def test_an_allowed_rise_is_a_share(rise: object, tmp_path: Path) -> None:
+    """5 for 5 % would allow six times the energy."""
+    with pytest.raises(jm.InputError, match="`max_increase` is"):
+        jm.gate(tmp_path, tmp_path, max_increase=rise)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [{"calibrate_with": "x"}, {"calibrate_with": 0}, {"seed": "a"}, {"seed": -1}])
+def test_counts_of_a_validation_are_whole(wrong: dict[str, object], tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text(TEMPLATE)
+    with pytest.raises(jm.InputError, match=f"`{next(iter(wrong))}` is"):
+        jm.validate(tmp_path / "mine.csv", **wrong)  # type: ignore[arg-type]

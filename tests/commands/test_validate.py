@@ -46,3 +46,14 @@ def test_empty_tables_are_not_printed(template: Path, capsys: pytest.CaptureFixt
 def test_a_missing_table_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate"]) == 2
     assert "--template" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("slip", "known"), [("weight_precison", "weight_precision"), ("avg_batchsize", "avg_batch_size")]
+)
+def test_a_misspelt_column_is_refused_rather_than_left_out(
+    slip: str, known: str, template: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    template.write_text(template.read_text().replace(known, slip))
+    assert main(["validate", str(template)]) == 2
+    assert f"column '{slip}' is not known; did you mean {known}?" in capsys.readouterr().err

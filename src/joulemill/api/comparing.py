@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from joulemill.decisions.gate.gate import gate as gated
 from joulemill.decisions.gate.run_length import LengthPlan, plan_length
 from joulemill.decisions.gate.sample import Sample
 from joulemill.errors import InputError
+from joulemill.files import write_text
 from joulemill.reports.comparison import markdown, real_text, render, shift_text, value_text
 from joulemill.reports.text.gate import EXIT, plan_document
 from joulemill.reports.text.gate import document as gate_document
@@ -26,7 +28,7 @@ from joulemill.reports.text.gate import text as gate_text
 #: A run, or where one lies.
 Recorded = Run | str | Path
 #: A rise that is allowed on purpose; more is no gate.
-MOST_INCREASE_RATIO = 10.0
+MOST_INCREASE_RATIO = 1.0
 
 
 @dataclass(frozen=True, repr=False)
@@ -46,7 +48,7 @@ class RunComparison(Result):
 
     def to_html(self, path: str | Path) -> None:
         """Write the comparison as one offline page."""
-        Path(path).write_text(render(self.comparison), encoding="utf-8")
+        write_text(path, render(self.comparison))
 
     def to_frame(self, backend: str | None = None) -> Any:
         """One row per figure and run: name, unit, run, value, and the change against the first run with its bounds."""
@@ -219,8 +221,10 @@ def gate_plan(
 
 
 def _check_gate(max_increase: float, metric: str) -> None:
-    if not 0.0 < max_increase <= MOST_INCREASE_RATIO:
-        raise InputError(f"`max_increase` is {max_increase}; it must be above 0 and at most {MOST_INCREASE_RATIO:g}")
+    if not isinstance(max_increase, Real) or not 0.0 < float(max_increase) <= MOST_INCREASE_RATIO:
+        raise InputError(
+            f"`max_increase` is {max_increase!r}; it must be a share above 0 and up to 1, such as 0.05 for 5 %"
+        )
     if metric not in METRICS:
         raise InputError(f"`metric` {metric!r} is not known; use one of {', '.join(METRICS)}")
 

@@ -15,6 +15,7 @@ from joulemill.api.results import Result
 from joulemill.decisions.levers.case import Settings
 from joulemill.decisions.levers.study import BEYOND_TUNING, Combination, Effect, by_use
 from joulemill.errors import InputError
+from joulemill.files import write_text
 from joulemill.physics.serving.batch import MemoryShort
 from joulemill.prediction.document import short_document_of
 from joulemill.prediction.levers import LeversAnswer, levers_answer
@@ -77,7 +78,7 @@ class LeverStudy(Result):
 
     def to_html(self, path: str | Path) -> None:
         """Write one offline page."""
-        Path(path).write_text(self.page(), encoding="utf-8")
+        write_text(path, self.page())
 
     def page(self) -> str:
         """The offline page as text."""

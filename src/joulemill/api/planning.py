@@ -12,6 +12,7 @@ from joulemill.api.inventory import inventory_at
 from joulemill.api.playing_plans import played, played_document
 from joulemill.api.results import Result
 from joulemill.errors import InputError
+from joulemill.files import write_text
 from joulemill.fleet.document import constraint_rows, plan_document, power_rows, replica_rows, site_hours
 from joulemill.fleet.plan_file import load_plan, plan_of
 from joulemill.fleet.played import PlayedPlan
@@ -120,7 +121,7 @@ class FleetPlan(Result):
 
     def to_html(self, path: str | Path) -> None:
         """Write one offline page."""
-        Path(path).write_text(page(self.study, self.played), encoding="utf-8")
+        write_text(path, page(self.study, self.played))
 
     def _line(self) -> str:
         return headline(self.study)

@@ -21,6 +21,7 @@ from joulemill.catalog.stated_device import stated_device
 from joulemill.decisions.diagnosis import Diagnosis
 from joulemill.errors import InputError, MachineError
 from joulemill.figure import Figure
+from joulemill.files import write_text
 from joulemill.ledger.record import RequestRecord, RunRecord
 from joulemill.recording.writer import free_folder, write_run
 from joulemill.wording import title
@@ -102,7 +103,7 @@ class Run(Result):
 
     def to_html(self, path: str | Path, baseline: Baseline | None = None) -> None:
         """Write the report as one offline page, beside ``baseline`` where one is given."""
-        Path(path).write_text(self.page(baseline), encoding="utf-8")
+        write_text(path, self.page(baseline))
 
     def page(self, baseline: Baseline | None = None) -> str:
         """The offline page as text: the report, its levers, the sweep that the run belongs to."""

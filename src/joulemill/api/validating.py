@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -107,10 +108,11 @@ def validate(
     progress   hears how far it is
     Raises InputError where the table cannot be read.
     """
-    if calibrate_with is not None and not 1 <= calibrate_with <= MOST_CALIBRATING:
-        raise InputError(f"`calibrate_with` is {calibrate_with}; it must lie between 1 and {MOST_CALIBRATING:,}")
-    if seed < 0:
-        raise InputError(f"`seed` is {seed}; it must be 0 or more")
+    for name, number, least, most in (("calibrate_with", calibrate_with, 1, MOST_CALIBRATING), ("seed", seed, 0, None)):
+        whole = isinstance(number, Integral) and int(number) >= least and (most is None or int(number) <= most)
+        if number is not None and not whole:
+            bound = f"{least} or more" if most is None else f"between {least} and {most:,}"
+            raise InputError(f"`{name}` is {number!r}; it must be a whole number, {bound}")
     if models is not None and not Path(models).is_dir():
         raise InputError(f"`models` {models} is not a folder")
     if Path(path).is_dir():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from joulemill.commands.bench_options import arguments_of, run_arguments
 from joulemill.commands.output import check_page, verbose_argument
 from joulemill.errors import EXIT_INTERRUPTED, JoulemillError, MachineError
+from joulemill.files import write_text
 from joulemill.streams import print_json
 
 if TYPE_CHECKING:
@@ -55,12 +56,12 @@ def _reported(args: argparse.Namespace, folder: Path, baseline: Baseline | None)
     """Analyze and print what was measured; the exit code."""
     from joulemill.api.benching import grid_kept
     from joulemill.api.runs import open_run
-    from joulemill.commands.output import print_terminal, write_text
+    from joulemill.commands.output import print_terminal
 
     grid_kept(folder)
     run = open_run(folder)
     if args.html:
-        write_text(run.page(baseline), args.html)
+        write_text(args.html, run.page(baseline))
     if args.json:
         print_json(run.to_dict())
     else:

@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from joulemill.files import write_text
 from joulemill.streams import print_json, results_console
 
 
@@ -26,9 +27,7 @@ def run(args: argparse.Namespace) -> int:
 
     comparison = compare(*args.runs)
     if args.html:
-        from joulemill.commands.output import write_text
-
-        write_text(compare_views.render(comparison.comparison), args.html)
+        write_text(args.html, compare_views.render(comparison.comparison))
     if args.json:
         print_json(comparison.to_dict())
     elif args.markdown:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from joulemill.commands.output import check_page, print_terminal, verbose_argument, write_text
+from joulemill.commands.output import check_page, print_terminal, verbose_argument
+from joulemill.files import write_text
 from joulemill.streams import print_json, tell
 
 
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     )
     tell(f"run folder: {imported.path}")
     if args.html:
-        write_text(imported.page(), args.html)
+        write_text(args.html, imported.page())
     if args.json:
         print_json(imported.to_dict())
     else:

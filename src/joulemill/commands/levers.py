@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from joulemill.commands.output import check_page, write_text
+from joulemill.commands.output import check_page
 from joulemill.errors import InputError
+from joulemill.files import write_text
 from joulemill.streams import print_json, results_console
 from joulemill.suggestions import nearest
 from joulemill.units import parse_ratio
@@ -76,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     except MemoryShort as fault:
         return tell_does_not_fit(deployment, fault, as_json=args.json, run=args.run)
     if args.html:
-        write_text(study.page(), args.html)
+        write_text(args.html, study.page())
     if args.json:
         print_json(study.to_dict())
     else:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from joulemill.errors import InputError, MachineError
+from joulemill.files import write_text
 from joulemill.streams import print_json, results_console
 
 if TYPE_CHECKING:
@@ -63,22 +64,13 @@ def print_terminal(report: Report, baseline: Baseline | None = None, *, verbose:
         baseline_view.show(baseline, report, results_console())
 
 
-def write_text(text: str, path: Path) -> None:
-    """A page at ``path``. Raises MachineError where it cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as fault:
-        raise MachineError(f"{path}: cannot be written ({fault.strerror}); choose another --html FILE") from fault
-
-
 def print_series(series: Sweep | LeverExperiment, page: Path | None, *, as_json: bool) -> None:
     """The table, or JSON, on stdout; the page where one is asked for."""
     from joulemill.api.series import Sweep
     from joulemill.reports import lever_experiment, sweep
 
     if page is not None:
-        write_text(series.page(), page)
+        write_text(page, series.page())
     if as_json:
         print_json(series.to_dict())
     elif isinstance(series, Sweep):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from joulemill.commands.output import check_page
 from joulemill.errors import InputError, MachineError
+from joulemill.files import write_text
 from joulemill.streams import csv_cell, print_json, print_text, progress_console, results_console
 
 if TYPE_CHECKING:
@@ -76,11 +77,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _write(args: argparse.Namespace, result: FleetPlan) -> None:
-    from joulemill.commands.output import write_text
     from joulemill.reports.html.plan import page
 
     if args.html is not None:
-        write_text(page(result.study, result.played), args.html)
+        write_text(args.html, page(result.study, result.played))
     for folder, write in ((args.csv, _csv), (args.parquet, _parquet)):
         if folder is None:
             continue

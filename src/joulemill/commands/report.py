@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from joulemill.commands.output import baseline_of, print_series, print_terminal, verbose_argument, write_text
+from joulemill.commands.output import baseline_of, print_series, print_terminal, verbose_argument
 from joulemill.errors import InputError
+from joulemill.files import write_text
 from joulemill.streams import json_text, print_json
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     opened = open_run(path, site=args.site, quality=args.quality)
     baseline = baseline_of(args.baseline)
     if args.html:
-        write_text(opened.page(baseline), args.html)
+        write_text(args.html, opened.page(baseline))
     if args.json:
         sys.stdout.write(json_text(opened.to_dict()))
     elif args.markdown or args.latex or args.latex_row:

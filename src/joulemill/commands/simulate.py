@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from joulemill.commands.output import check_folder, check_page, write_text
+from joulemill.commands.output import check_folder, check_page
 from joulemill.commands.predict import (
     BOUNDS,
     LEAST_MEMORY_RATIO,
@@ -20,6 +20,7 @@ from joulemill.commands.predict import (
     whole,
 )
 from joulemill.errors import InputError
+from joulemill.files import write_text
 from joulemill.streams import print_json, results_console, tell
 from joulemill.units import parse_count, parse_quantity, parse_ratio
 
@@ -231,7 +232,7 @@ def _written(simulated: SimulatedDeployment, args: argparse.Namespace) -> None:
     if args.html is not None:
         from joulemill.reports.html.simulation import render
 
-        write_text(render(document, simulated.all_series(), simulated.headline), args.html)
+        write_text(args.html, render(document, simulated.all_series(), simulated.headline))
     if args.json:
         print_json(document)
         return

@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from joulemill.errors import InputError
+from joulemill.suggestions import nearest
 
 Row = Mapping[str, str]
 #: What cells without a value hold, as many tools write them.
 NOTHING = frozenset({"", "nan", "none", "null", "n/a", "na", "-", "–"})
+
+
+#: Columns of serving runs that change what is predicted or compared.
+RUN_COLUMNS = (
+    *("model_id", "gpu_model", "num_gpus", "weight_precision", "task"),
+    *("tensor_parallel", "expert_parallel", "data_parallel", "max_num_seqs", "cfg_max_num_batched_tokens"),
+    *("avg_batch_size", "avg_input_len", "avg_output_len"),
+    *("output_throughput_tokens_per_sec", "avg_power_watts", "energy_per_token_joules", "median_itl_ms"),
+)
+#: Likeness from which a column that is not known is taken for a slip of one that is missing. Tables of other tools have
+#: columns of their own, so this is close.
+SLIP_RATIO = 0.9
+
+
+def refuse_misspelt(names: Sequence[str], known: Sequence[str] = RUN_COLUMNS) -> None:
+    """InputError for a column that looks like a missing one: it would be left out of the prediction without a word."""
+    missing = [name for name in known if name not in names]
+    for name in names:
+        near = () if name in known else nearest(name, missing, least_ratio=SLIP_RATIO)
+        if near:
+            raise InputError(f"column {name!r} is not known; did you mean {near[0]}?")
 
 
 def number_in(row: Row, *names: str, most: float = math.inf) -> float | None:

@@ -26,7 +26,16 @@ from joulemill.physics.serving.shard import shard
 from joulemill.physics.serving.workload import spread_from_percentiles_ratio
 from joulemill.prediction.precision import Resolver
 from joulemill.prediction.question import BOUNDS, COUNTS
-from joulemill.validation.columns import Row, batch_class, engine_profile, measured_in, needed, number_in, whole
+from joulemill.validation.columns import (
+    Row,
+    batch_class,
+    engine_profile,
+    measured_in,
+    needed,
+    number_in,
+    refuse_misspelt,
+    whole,
+)
 from joulemill.validation.duplicates import merge_duplicates
 from joulemill.validation.inferencex_launches import matching
 from joulemill.validation.inferencex_loads import DRAWN_NOTE, load_of
@@ -79,6 +88,8 @@ def read_table(path: Path, resolve: Resolver) -> MeasuredTable:
             "avg_batch_size …), latency points (model_path, system, isl, osl …) or node wall power (system, model, "
             "node_wall_power_w …)"
         )
+    if dialect == "runs":
+        refuse_misspelt([name for name in rows[0] if name])
     table = MeasuredTable(dialect)
     reader = READERS[dialect]
     for number, row in enumerate(rows, start=2):
