@@ -174,7 +174,7 @@ def test_wrong_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         (["calibrate", str(tmp_path / "none.csv"), *out], "cannot be read as CSV"),
         (["validate", rows, "--calibrate-with", "0"], "--calibrate-with is 0; it must be a whole number, between 1"),
         (["validate", rows, "--seed", "1"], "--seed draws the rows of --calibrate-with"),
-        (["validate", rows, "--calibrate-with", "1", "--seed", "-1"], "--seed is -1; it must be a whole number, 0 or more"),
+        (["validate", rows, "--calibrate-with", "1", "--seed", "-1"], "--seed is -1; it must be a whole number"),
     ):
         one_line(words, says, capsys)
     assert not (tmp_path / "c.toml").exists()
