@@ -339,11 +339,12 @@ PLACEHOLDERS = {"found", "told", "untold", "seen", "given", "said", "made"}
 
 
 def bound_names(tree: ast.AST) -> set[str]:
-    """Arguments and whatever a function assigns, loops over or unpacks into."""
+    """Functions, their arguments and whatever a function assigns, loops over or unpacks into."""
     functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)]
+    named = {f.name.strip("_") for f in functions if not isinstance(f, ast.Lambda)}
     inside = [n for f in functions for n in ast.walk(f)]
     names = {n.id for n in inside if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-    return names | {n.arg for n in inside if isinstance(n, ast.arg)}
+    return names | named | {n.arg for n in inside if isinstance(n, ast.arg)}
 
 
 @pytest.mark.parametrize("path", python_files(), ids=lambda p: str(p.relative_to(SRC)))

@@ -87,8 +87,8 @@ class TestReal:
         assert servers_left() == []
 
     def test_ctrl_c_while_the_server_starts(self, tmp_path: Path) -> None:
-        teller = Doing("start", lambda: os.kill(os.getpid(), signal.SIGINT), 0.02)
-        record = read_run(run_measure(options(tmp_path), teller))
+        display = Doing("start", lambda: os.kill(os.getpid(), signal.SIGINT), 0.02)
+        record = read_run(run_measure(options(tmp_path), display))
         assert (record.status, record.status_reason) == ("interrupted", "stopped by SIGINT in phase start")
         assert servers_left() == []
 

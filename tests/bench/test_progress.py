@@ -31,8 +31,8 @@ def test_on_a_terminal_bars_with_what_happened() -> None:
 
 
 def test_both_fill_the_seam() -> None:
-    for teller in (NullProgress(), ProgressBar(Console(file=io.StringIO()))):
-        seam: Progress = teller
+    for display in (NullProgress(), ProgressBar(Console(file=io.StringIO()))):
+        seam: Progress = display
         seam.phase("x", None)
         seam.advance(1.0)
         seam.note("y")

@@ -76,8 +76,8 @@ def options(url: str, out: Path, **given: Any) -> BenchOptions:
     return BenchOptions(url=url, out=out / "run", **{**short, **given})
 
 
-def run(asked: BenchOptions, teller: NullProgress | None = None, around: RunContext | None = None) -> RunRecord:
-    return read_run(run_measure(asked, teller, around))
+def run(asked: BenchOptions, display: NullProgress | None = None, around: RunContext | None = None) -> RunRecord:
+    return read_run(run_measure(asked, display, around))
 
 
 class Interrupter(NullProgress):

@@ -38,7 +38,7 @@ def answered(stream: bytes, question: Ask | None = None) -> Answer:
     return asyncio.run(run())
 
 
-def ran(server: Hostile, out: Path, teller: NullProgress | None = None, **given: Any) -> RunRecord:
+def ran(server: Hostile, out: Path, display: NullProgress | None = None, **given: Any) -> RunRecord:
     short: dict[str, Any] = {
         "requests": 8,
         "warmup_s": 0.0,
@@ -54,7 +54,7 @@ def ran(server: Hostile, out: Path, teller: NullProgress | None = None, **given:
     async def run() -> Path:
         async with server.up() as url:
             options = BenchOptions(url=url, out=out / "run", **{**short, **given})
-            return await measure(options, teller, RunContext(api_key=KEY))
+            return await measure(options, display, RunContext(api_key=KEY))
 
     return read_run(asyncio.run(run()))
 
@@ -190,10 +190,10 @@ def test_any_retry_after_is_a_bounded_number_or_nothing(value: str, seconds: flo
 @pytest.mark.parametrize("value", ["Mon, 01 Jan 99999999999 00:00:00 GMT", "99999999999"])
 def test_a_server_that_asks_to_wait_for_ever_ends_the_run_at_once_and_it_is_told(value: str, tmp_path: Path) -> None:
     notes: list[str] = []
-    teller = NullProgress()
-    teller.note = notes.append  # type: ignore[method-assign]
+    display = NullProgress()
+    display.note = notes.append  # type: ignore[method-assign]
     with pytest.raises(ServerError, match="429"):
-        ran(Hostile(answer=honest, refusal=(429, {"Retry-After": value})), tmp_path, teller)
+        ran(Hostile(answer=honest, refusal=(429, {"Retry-After": value})), tmp_path, display)
     assert any("asks to wait (Retry-After: for years)" in n for n in notes)
 
 

@@ -56,11 +56,11 @@ def command_line(manifest: Manifest) -> str | None:
     """``joulemill bench …`` with shell quoting; None for a run that another tool made, or of before this was kept."""
     if manifest.imported is not None or manifest.asked.loop is None:
         return None
-    words = [word for flag, value in _given(manifest.asked, manifest) for word in (flag, value) if word]
+    words = [word for flag, value in _stated_flags(manifest.asked, manifest) for word in (flag, value) if word]
     return " ".join(("joulemill bench", *(shlex.quote(w) for w in words)))
 
 
-def _given(options: RunOptions, manifest: Manifest) -> Iterator[tuple[str, str]]:
+def _stated_flags(options: RunOptions, manifest: Manifest) -> Iterator[tuple[str, str]]:
     for key, (flag, default) in _FLAGS.items():
         value = getattr(options, key)
         if value is not None and value != default:

@@ -173,7 +173,7 @@ def _latency(report: Report) -> PointResult:
     return Status.MISSING, "no latency is given"
 
 
-def _said(*places: tuple[str, ...]) -> Callable[[Report], PointResult]:
+def _condition_in(*places: tuple[str, ...]) -> Callable[[Report], PointResult]:
     """A condition that stands in one of ``places``."""
 
     def look(report: Report) -> PointResult:
@@ -291,11 +291,11 @@ POINTS: tuple[tuple[str, str, Callable[[Report], PointResult], str], ...] = (
         "give per-request token counts by the server's usage and their times",
     ),
     ("condition", "hardware", _hardware, "name it: --device NAME[:COUNT]"),
-    ("condition", "model", _said(("model", "name")), "name it: --model NAME"),
+    ("condition", "model", _condition_in(("model", "name")), "name it: --model NAME"),
     (
         "condition",
         "model revision",
-        _said(("model", "revision"), ("model", "sha256"), ("model", "commit")),
+        _condition_in(("model", "revision"), ("model", "sha256"), ("model", "commit")),
         "state the commit or the sha256 of the weights",
     ),
     ("condition", "precision", _precision, "state the number formats of weights, activations and KV cache"),

@@ -39,7 +39,7 @@ def warnings(
     metered = () if record.manifest.simulated else (*_of_energy(energy), *_of_boards(record, energy))
     texts = (
         *(*_of_run(record, counted), *broken_ceilings(bound), *_of_client(client), *metered),
-        *(*_of_tokens(counted), *_told(record)),
+        *(*_of_tokens(counted), *_server_warnings(record)),
     )
     return tuple(dict.fromkeys(text for text in texts if not _again(text, texts)))
 
@@ -146,7 +146,7 @@ def _of_tokens(counted: Account) -> Iterator[str]:
         yield f"Usage and the server's counters differ by {percent(mismatch, 1)} in output tokens."
 
 
-def _told(record: RunRecord) -> Iterator[str]:
+def _server_warnings(record: RunRecord) -> Iterator[str]:
     """Warnings that the run wrote down itself as events, and what its metering cost where that is much."""
     for event in record.events:
         cpu_s, elapsed_s = event.get("cpu_s"), event.get("elapsed_s")

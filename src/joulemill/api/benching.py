@@ -118,11 +118,11 @@ def bench_options(**arguments: Any) -> BenchOptions:
 def measure(options: BenchOptions, progress: Progress | None = None, api_key: str | None = None) -> Path:
     """Run ``options``: what ``bench`` does before it opens the run. The run's folder."""
     check_before(options)
-    teller = progress or NullProgress()
-    ceilings = machine_ceilings(options, teller)
-    teller.note(announced(options))
+    display = progress or NullProgress()
+    ceilings = machine_ceilings(options, display)
+    display.note(announced(options))
     around = RunContext(machine_ceilings=ceilings, ask_quality=asker(options), api_key=api_key or key_of_environment())
-    return run_measure(options, teller, around)
+    return run_measure(options, display, around)
 
 
 def grid_kept(folder: Path) -> None:
@@ -132,11 +132,11 @@ def grid_kept(folder: Path) -> None:
         keep_grid(folder, record)
 
 
-def machine_ceilings(options: BenchOptions, teller: Progress) -> MachineLimits | None:
+def machine_ceilings(options: BenchOptions, display: Progress) -> MachineLimits | None:
     """This machine's own limits, measured where the server will be ours; None where it is elsewhere."""
     if options.url is not None:
         return None
-    teller.phase("ceilings", None)
+    display.phase("ceilings", None)
     return part_of(MachineLimits, measure_ceilings(options.threads))
 
 

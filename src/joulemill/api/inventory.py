@@ -42,10 +42,10 @@ def _seen_last(path: Path) -> Inventory:
     running = [(name, json.loads(facts)) for name, facts, seen_s in rows if seen_s > newest_s - TODAY_S]
     until = datetime.datetime.fromtimestamp(newest_s, datetime.UTC).isoformat(" ", "minutes") if rows else "never"
     note = f"inventory: {len(running)} of {len(rows)} servers of {path.name}, as last seen {until} UTC"
-    return Inventory(seen=[_seen(name, facts) for name, facts in running], notes=[note])
+    return Inventory(seen=[_replica_of(name, facts) for name, facts in running], notes=[note])
 
 
-def _seen(name: str, facts: Mapping[str, Any]) -> SeenReplica:
+def _replica_of(name: str, facts: Mapping[str, Any]) -> SeenReplica:
     return SeenReplica(
         name=name,
         site=facts["site"],

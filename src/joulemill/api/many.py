@@ -218,14 +218,14 @@ class _Work:
 
 def _request(arguments: Mapping[str, Any]) -> PredictionRequest:
     """What a row asks. Raises InputError where it names no model or device."""
-    stated = _given(arguments)
+    stated = _stated_arguments(arguments)
     lacking = next((name for name in ("model", "device") if name not in stated), None)
     if lacking is not None:
         raise InputError(f"`{lacking}` is null; every row needs one")
     return PredictionRequest(**stated)
 
 
-def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
+def _stated_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments that are stated, as the question takes them."""
     stated = {n: v for n, v in arguments.items() if v is not None and not (isinstance(v, float) and np.isnan(v))}
     whole = WHOLE

@@ -241,13 +241,13 @@ def measure_levers(
     # What can be made is made only once all else is known to be right.
     experiment_plan(options, Files(draft, small or Path(), second or Path()), only, repeats, run_s)
     folder = free_folder(Path("runs"), time.time()) if out is None else Path(out)
-    teller = progress or NullProgress()
-    files = completed(Files(draft, small, second), options, folder, only, teller.note)
+    display = progress or NullProgress()
+    files = completed(Files(draft, small, second), options, folder, only, display.note)
     plan = experiment_plan(options, files, only, repeats, run_s)
-    around = RunContext(machine_ceilings=machine_ceilings(options, teller))
+    around = RunContext(machine_ceilings=machine_ceilings(options, display))
     # Ctrl-C between two runs: what was measured is in the folder already.
     with suppress(KeyboardInterrupt, asyncio.CancelledError):
-        on_own_loop(run_plan(plan, folder, teller, around))
+        on_own_loop(run_plan(plan, folder, display, around))
     return open_experiment(folder)
 
 
@@ -283,12 +283,12 @@ def _folder(options: BenchOptions) -> Path:
 def _run(
     plan: Plan, folder: Path, options: BenchOptions, progress: Progress | None, limits: Limits | None = None
 ) -> None:
-    teller = progress or NullProgress()
-    around = RunContext(machine_ceilings=machine_ceilings(options, teller), api_key=api_key())
-    teller.note(announced(plan.settings[0].options, len(plan.order)))
+    display = progress or NullProgress()
+    around = RunContext(machine_ceilings=machine_ceilings(options, display), api_key=api_key())
+    display.note(announced(plan.settings[0].options, len(plan.order)))
     # Ctrl-C between two runs: what was measured is in the folder already.
     with suppress(KeyboardInterrupt, asyncio.CancelledError):
-        on_own_loop(run_plan(plan, folder, teller, around, limits=limits, after=keep_grid))
+        on_own_loop(run_plan(plan, folder, display, around, limits=limits, after=keep_grid))
 
 
 @contextmanager

@@ -65,9 +65,9 @@ class RunContext:
     host: ServerUnderTest | None = None
 
 
-def run_measure(options: BenchOptions, teller: Progress | None = None, around: RunContext | None = None) -> Path:
+def run_measure(options: BenchOptions, display: Progress | None = None, around: RunContext | None = None) -> Path:
     """``measure`` on an event loop of its own: uvloop's where it is installed."""
-    return on_own_loop(measure(options, teller, around))
+    return on_own_loop(measure(options, display, around))
 
 
 def on_own_loop(work: Coroutine[Any, Any, Result]) -> Result:
@@ -76,7 +76,7 @@ def on_own_loop(work: Coroutine[Any, Any, Result]) -> Result:
         return runner.run(work)
 
 
-async def measure(options: BenchOptions, teller: Progress | None = None, around: RunContext | None = None) -> Path:
+async def measure(options: BenchOptions, display: Progress | None = None, around: RunContext | None = None) -> Path:
     """Run ``options`` and return the run folder; its status says how it ended.
 
     A server that fails in the middle and Ctrl-C or SIGTERM end the run early, and the folder is returned all the same.
@@ -84,14 +84,14 @@ async def measure(options: BenchOptions, teller: Progress | None = None, around:
     say; what was measured until then is kept too.
     """
     out = options.out or free_folder(Path("runs"), time.time())
-    return await _MeasuredRun(options, teller or NullProgress(), around or RunContext(), RunWriter(out)).whole()
+    return await _MeasuredRun(options, display or NullProgress(), around or RunContext(), RunWriter(out)).whole()
 
 
 class _MeasuredRun:
     """One run: what ``measure`` does, with its state."""
 
-    def __init__(self, options: BenchOptions, teller: Progress, around: RunContext, writer: RunWriter) -> None:
-        self.options, self.teller, self.around, self.writer = options, teller, around, writer
+    def __init__(self, options: BenchOptions, display: Progress, around: RunContext, writer: RunWriter) -> None:
+        self.options, self.display, self.around, self.writer = options, display, around, writer
         self.server_pid: int | None = None
         self.salt = options.salt if options.salt is not None else fresh_salt()
         self.engine: Engine | None = None
@@ -181,7 +181,7 @@ class _MeasuredRun:
 
         def stop(number: signal.Signals) -> None:
             self.signal = number.name
-            self.teller.stopping(number.name, self.writer.path)
+            self.display.stopping(number.name, self.writer.path)
             if self.watch is not None:
                 self.watch.hurried = True
             loop.remove_signal_handler(number)
@@ -202,7 +202,7 @@ class _MeasuredRun:
 
     async def _body(self) -> None:
         async with AsyncExitStack() as stack:
-            self.teller.phase("start", None)
+            self.display.phase("start", None)
             host = self.around.host
             if host is None:
                 host = await stack.enter_async_context(hosted(self.options, self.around.api_key))
@@ -211,7 +211,7 @@ class _MeasuredRun:
             endpoint = replace(host.endpoint, model=facts.model)
             self._describe(host, endpoint, facts)
             watch = self.watch = Watch(
-                self.writer, self.teller, period_s=self.options.machine_period_s, doing=self._doing
+                self.writer, self.display, period_s=self.options.machine_period_s, doing=self._doing
             )
             stack.push_async_callback(watch.close)
             phases = asyncio.create_task(self._phases(session, endpoint, facts, host, watch))
@@ -283,7 +283,7 @@ class _MeasuredRun:
     def _notice(self, text: str) -> None:
         """One sentence that the user must see, now and in the report."""
         self.writer.event("notice", text=text)
-        self.teller.note(text)
+        self.display.note(text)
 
     def _engine(self, session: aiohttp.ClientSession, endpoint: Endpoint, facts: EndpointFacts) -> Engine:
         options = self.options

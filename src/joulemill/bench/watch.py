@@ -41,8 +41,8 @@ class Watch:
     ``hurried``: the run was told to stop, and ``close`` waits little for meters.
     """
 
-    def __init__(self, writer: RunWriter, teller: Progress, *, period_s: float, doing: Callable[[], str]) -> None:
-        self.writer, self.teller, self.period_s, self.doing = writer, teller, period_s, doing
+    def __init__(self, writer: RunWriter, display: Progress, *, period_s: float, doing: Callable[[], str]) -> None:
+        self.writer, self.display, self.period_s, self.doing = writer, display, period_s, doing
         self.phase_name: str | None = None
         self.hurried = False
         self._phase_start_s = time.monotonic()
@@ -95,7 +95,7 @@ class Watch:
         self._phase_start_s = time.monotonic()
         self.phase_name = name
         self.writer.phase_start(Phase(name, self._phase_start_s, time.time()))
-        self.teller.phase(name, total_s)
+        self.display.phase(name, total_s)
         yield
         self.writer.phase_end(name, time.monotonic())
 
@@ -129,7 +129,7 @@ class Watch:
             "metering", cpu_s=cost.cpu_s, elapsed_s=cost.elapsed_s, reads=cost.reads_count, missed=cost.missed_count
         )
         if stuck:
-            self.teller.note(f"meters that did not answer at the end: {', '.join(stuck)}")
+            self.display.note(f"meters that did not answer at the end: {', '.join(stuck)}")
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -155,7 +155,7 @@ class Watch:
 
     async def _tell(self) -> None:
         async for _ in _ticks(_TICK_S):
-            self.teller.advance(time.monotonic() - self._phase_start_s, self.doing())
+            self.display.advance(time.monotonic() - self._phase_start_s, self.doing())
 
 
 async def _ticks(period_s: float) -> AsyncIterator[None]:

@@ -110,7 +110,7 @@ def _checked(written: str, key: str, value: Any, where: str) -> Any:
 
 def _number(written: str, key: str, value: Any, where: str) -> float:
     least, most, what, usual = NUMBERS[key]
-    subject = f"{where}: {written} = {_said(value)}"
+    subject = f"{where}: {written} = {_shown(value)}"
     number = _float(value)
     if number is None:
         raise InputError(f'{subject} is not a number; write {what}, or "unknown" where you do not know it')
@@ -144,7 +144,7 @@ def _float(value: Any) -> float | None:
 def _power_w(written: str, value: Any, where: str) -> float:
     name = f"{where}: {written}"
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise InputError(f'{name} = {_said(value)} is not a power; write it like "40 kW"')
+        raise InputError(f'{name} = {_shown(value)} is not a power; write it like "40 kW"')
     text = str(value)
     if written.endswith("_w") and _float(value) is not None:
         text = f"{value} W"
@@ -153,7 +153,7 @@ def _power_w(written: str, value: Any, where: str) -> float:
 
 def _text(written: str, value: Any, where: str) -> str:
     if not isinstance(value, str):
-        raise InputError(f'{where}: {written} = {_said(value)} is not text; write {written} = "…"')
+        raise InputError(f'{where}: {written} = {_shown(value)} is not text; write {written} = "…"')
     if len(value) > MOST_TEXT_CHARS:
         raise InputError(f"{where}: {written} has {len(value)} characters, more than {MOST_TEXT_CHARS}; shorten it")
     return " ".join(value.split())
@@ -172,6 +172,6 @@ def _specs(written: str, value: Any, where: str) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _said(value: Any) -> str:
+def _shown(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 40 else text[:40] + "…"

@@ -95,7 +95,7 @@ def running_count(
     for server in inventory.seen:
         fits = _fitting(server, options, tables)
         if not fits:
-            notes.append(f"inventory: {_told(server)} is in no pool and deployment of the plan, and is left out")
+            notes.append(f"inventory: {_server_text(server)} is in no pool and deployment of the plan, and is left out")
             continue
         running[fits[0]] += 1.0
         if len(fits) > 1:
@@ -152,6 +152,6 @@ def _device(name: str) -> str:
         return name
 
 
-def _told(server: SeenReplica) -> str:
+def _server_text(server: SeenReplica) -> str:
     boards = f"{server.devices or 'unknown'} × {server.device or 'unknown board'}"
     return f"{server.name} ({server.model} at {server.site}, {boards})"

@@ -73,7 +73,7 @@ def _summary(root: Part) -> Recording:
         options=_options(config),
         model={"name": models[0] if models else None},
         server={"url": servers[0] if servers else None},
-        stated=stated.found,
+        stated=stated.figures,
         warnings=(*stated.left_out, *counted),
     )
 

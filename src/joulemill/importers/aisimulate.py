@@ -64,7 +64,7 @@ def parse(documents: Sequence[Document], choice: Choice) -> Recording:
         requests=requests,
         load=(0.0, max(ends)) if ends else None,
         hardware=_hardware(_summary(summaries[0].root)) if summaries else {},
-        stated=statements.found,
+        stated=statements.figures,
         warnings=(
             "simulated by AISimulate: nothing in it was measured",
             *power_warnings,

@@ -44,7 +44,7 @@ def parse(document: Document, choice: Choice) -> Recording:
             "stated_device": row["gpu_model"].text(),
             "tracking_mode": row["tracking_mode"].text(),
         },
-        stated=statements.found,
+        stated=statements.figures,
         warnings=(*statements.left_out, *_warnings(row, pue)),
     )
 

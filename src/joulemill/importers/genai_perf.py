@@ -46,7 +46,7 @@ def parse(document: Document, choice: Choice) -> Recording:
         model={"name": models[0] if models else config.first("model", "model_name").text()},
         server={"kind": endpoint["backend"].text(), "url": endpoint["url"].text()},
         hardware={"stated_devices": len(boards) or None},
-        stated=statements.found,
+        stated=statements.figures,
         warnings=(*statements.left_out, *_warnings(boards)),
     )
 

@@ -69,7 +69,7 @@ def parse(document: Document, choice: Choice) -> Recording:
         options=options,
         model={"name": backend["model"].text()},
         server={"url": backend["target"].text()},
-        stated=statements.found,
+        stated=statements.figures,
         warnings=(*warnings, *statements.left_out, _COUNTS),
     )
 

@@ -48,7 +48,7 @@ def parse(documents: Sequence[Document], choice: Choice) -> Recording:
     if summaries:
         stated = _stated(summaries[0].root)
         recording = replace(
-            recording, stated=stated.found, warnings=stated.left_out, options=_options(summaries[0].root)
+            recording, stated=stated.figures, warnings=stated.left_out, options=_options(summaries[0].root)
         )
     if not exports:
         advice = (

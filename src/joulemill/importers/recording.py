@@ -116,7 +116,7 @@ class Statements:
             self.add(f"{name}.{ours}", part.at(*theirs.split(".")), "s", factor, why)
 
     @property
-    def found(self) -> tuple[StatedFigures, ...]:
+    def figures(self) -> tuple[StatedFigures, ...]:
         """All of them, in the order stated."""
         return tuple(self._found)
 

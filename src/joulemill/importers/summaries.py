@@ -65,7 +65,7 @@ def parse_inferencex(document: Document, choice: Choice) -> Recording:
         model={"name": root.first("model", "model_id").text(), "precision": root["precision"].text()},
         server={"kind": root["framework"].text(), "version": root["image"].text()},
         hardware={"stated_device": root["hw"].text(), "stated_tensor_parallel": root["tp"].count()},
-        stated=statements.found,
+        stated=statements.figures,
         warnings=(*warnings, *statements.left_out),
     )
 
@@ -119,7 +119,7 @@ def parse_llmd(document: Document, choice: Choice) -> Recording:
         tool=tool,
         tool_version=version,
         options=_llmd_options(load),
-        stated=statements.found,
+        stated=statements.figures,
         warnings=("an llm-d report has no energy: joules are unknown", *_generator(load), *statements.left_out),
         **_llmd_stack(root),
     )
@@ -178,7 +178,7 @@ def parse_mlenergy(document: Document, choice: Choice) -> Recording:
         model={"name": root["model_id"].text()},
         server={"kind": "vllm"},
         hardware={"stated_device": root["gpu_model"].text(), "stated_devices": root["num_gpus"].count()},
-        stated=statements.found,
+        stated=statements.figures,
         warnings=(
             "ML.ENERGY's joules are of GPU boards: no host, no fans, no conversion",
             "its requests have no start times: no window can be found, its summary only",

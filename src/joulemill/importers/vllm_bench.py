@@ -64,8 +64,8 @@ def parse(document: Document, choice: Choice) -> Recording:
             "version": root.at("server_info", "version").text(),
         },
         hardware={"stated_tensor_parallel": int(root.at("server_info", "tp_size").option() or 0) or None},
-        stated=statements.found,
-        warnings=(*warnings, *_told(detailed, wall is not None), *statements.left_out, *_contradictions(root)),
+        stated=statements.figures,
+        warnings=(*warnings, *_assumptions(detailed, wall is not None), *statements.left_out, *_contradictions(root)),
         totals={} if requests else _totals(root),
     )
 
@@ -112,7 +112,7 @@ def _totals(root: Part) -> dict[str, float]:
     return {k: v for k, v in stated.items() if v}
 
 
-def _told(detailed: bool, wall: bool) -> tuple[str, ...]:
+def _assumptions(detailed: bool, wall: bool) -> tuple[str, ...]:
     """What must stand beside the figures."""
     if not detailed:
         return (_COUNTS, "no single requests in it: run it with --save-detailed")

@@ -78,10 +78,10 @@ def _failed(trace: Trace, start_s: float, end_s: float, *, refuses: bool) -> lis
     most = FAILED_COUNTER_RATIO if trace.kind == "counter" else FAILED_MOST_RATIO
     fatal = refuses and count > most * every
     reasons = [trace.failed_why[i] for i in np.flatnonzero(inside)]
-    return [_told(trace, why, reasons.count(why), every, fatal=fatal) for why in dict.fromkeys(reasons)]
+    return [_finding(trace, why, reasons.count(why), every, fatal=fatal) for why in dict.fromkeys(reasons)]
 
 
-def _told(trace: Trace, why: Reason, count: int, every: int, *, fatal: bool) -> Finding:
+def _finding(trace: Trace, why: Reason, count: int, every: int, *, fatal: bool) -> Finding:
     detail = f"{count} of {every} readings of the window: {trace.examples.get(why, 'no value')}"
     return Finding(why, trace.channel.id, detail, fatal)
 

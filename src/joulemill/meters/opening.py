@@ -48,7 +48,7 @@ def open_meters(specs: Sequence[str], context: MeterContext, *, bound_s: float =
     """
     openings = [_Opening(parse_spec(text), context) for spec in specs for text in _expanded(spec)]
     outcomes = together({o: o.open for o in openings}, bound_s=bound_s, too_late=_close)
-    for text in folded(t for o in openings for t in o.told()):
+    for text in folded(t for o in openings for t in o.drain()):
         context.notice(text)
     meters = [m for outcome in outcomes.values() if not isinstance(outcome, Exception) for m in outcome]
     try:
@@ -84,7 +84,7 @@ class _Opening:
         """Its meters."""
         return _automatic(self.spec, self._context) if self.spec.name == "auto" else [_open(self.spec, self._context)]
 
-    def told(self) -> list[str]:
+    def drain(self) -> list[str]:
         """What was said until now; from here on nothing is kept."""
         with self._lock:
             kept, self._kept = self._kept or [], None

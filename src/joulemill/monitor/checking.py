@@ -88,7 +88,7 @@ async def _source(asked: DiscoverConfig, session: aiohttp.ClientSession) -> tupl
         document = await discovered(asked, session)
     except JoulemillError as fault:
         return (), [f"[[discover]] {fault}"]
-    fault_line = document.told(f"[[discover]] {asked.where}")
+    fault_line = document.fault_line(f"[[discover]] {asked.where}")
     nothing = [] if document.targets else [f"[[discover]] {asked.where}: names no target"]
     return document.targets, [fault_line] if fault_line else nothing
 

@@ -15,7 +15,9 @@ COUNTED = (Reason.MISSING_DEVICE, Reason.UNEXPECTED_DEVICE)
 TELLING = frozenset(r.value for r in (Reason.DISAGREEMENT, Reason.AMBIGUOUS_DEVICES, Reason.FELL_BACK, Reason.CONFLICT))
 
 
-def said(scope: str, findings: Sequence[Finding], *, boards: Sequence[str], refused: bool) -> list[MeterFinding]:
+def meter_findings(
+    scope: str, findings: Sequence[Finding], *, boards: Sequence[str], refused: bool
+) -> list[MeterFinding]:
     """One line for each code. ``boards``: names of those that are metered; ``refused``: the scope has no joules."""
     by_code: dict[Reason, list[Finding]] = {}
     for finding in findings:

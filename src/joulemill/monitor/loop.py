@@ -351,7 +351,7 @@ class Monitor:
             except JoulemillError:
                 self._found[index] = before or []
                 raise
-        self.fault(f"discover {index}", outcome.told(asked.where))
+        self.fault(f"discover {index}", outcome.fault_line(asked.where))
         return asked.refresh_s
 
     async def _read_store(self, reader: StoreReader, session: aiohttp.ClientSession) -> float:

@@ -100,13 +100,13 @@ def _cell(raw: dict[str, Any], path: Path) -> tuple[Cell, Scales]:
     for name in CELL_KEYS:
         kind = int if name == "devices" else str
         if type(raw[name]) is not kind:
-            raise InputError(f"{path}: {name!r} of a cell is {raw[name]!r}; it must be {_said(kind)}")
+            raise InputError(f"{path}: {name!r} of a cell is {raw[name]!r}; it must be {_kind_name(kind)}")
     if not scales:
         raise InputError(f"{path}: a cell of {raw['model']} has no quantity; known are {', '.join(QUANTITIES)}")
     return Cell(**{n: raw[n] for n in CELL_KEYS}), {q: _scale(v, q, path) for q, v in scales.items()}
 
 
-def _said(kind: type) -> str:
+def _kind_name(kind: type) -> str:
     return "a whole number" if kind is int else "text"
 
 

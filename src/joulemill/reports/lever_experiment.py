@@ -105,15 +105,15 @@ def _unknown(experiment: Experiment) -> Iterator[str]:
 def _side(side: Side) -> str:
     right = side.accuracy.value
     parts = [
-        f"{_said(side.node_j_tok)} at the node",
-        _said(side.rate_tok_s),
+        f"{_figure_text(side.node_j_tok)} at the node",
+        _figure_text(side.rate_tok_s),
         f"{percent(right)} of the answers right" if right is not None else "answers not asked",
-        f"{_said(side.correct_answer_j)} per correct answer",
+        f"{_figure_text(side.correct_answer_j)} per correct answer",
     ]
     return ", ".join(parts)
 
 
-def _said(figure: Figure) -> str:
+def _figure_text(figure: Figure) -> str:
     if figure.value is None:
         return f"unknown ({figure.reason})"
     return " ".join(x for x in (quantity(figure.value, figure.unit), interval(figure)) if x)

@@ -63,11 +63,11 @@ def cells(sweep: SweepResult, point: Point) -> tuple[str, ...]:
     if not point.runs:
         return (name, "0", "not run", *[""] * (len(heads(sweep)) - 3))
     bound = title(point.binding) if point.valid else "client: not valid"
-    row = (name, str(point.runs), *(_said(get(point)) for _, get in PANELS), bound)
+    row = (name, str(point.runs), *(_figure_text(get(point)) for _, get in PANELS), bound)
     if sweep.kind != "probe":
         return row
     energy = point.energy_elasticity
-    return (*row, _proved(point.elasticity), "" if energy is None else _said(energy))
+    return (*row, _proved(point.elasticity), "" if energy is None else _figure_text(energy))
 
 
 def _proved(elasticity: Figure | None) -> str:
@@ -75,12 +75,12 @@ def _proved(elasticity: Figure | None) -> str:
     if elasticity is None:
         return ""
     if elasticity.low is None or elasticity.high is None:
-        return _said(elasticity)
+        return _figure_text(elasticity)
     word = "binds" if elasticity.low > 0.5 else "does not bind" if elasticity.high < 0.5 else "undecided"
-    return f"{_said(elasticity)}: {word}"
+    return f"{_figure_text(elasticity)}: {word}"
 
 
-def _said(figure: Figure) -> str:
+def _figure_text(figure: Figure) -> str:
     if figure.value is None:
         return f"unknown: {figure.reason}" if figure.reason else "unknown"
     few = "(too few runs)" if _too_few(figure) else ""

@@ -24,7 +24,7 @@ def merge_duplicates(rows: Sequence[MeasuredRow]) -> list[MeasuredRow]:
     listed = {key: any(r.origin.listed for r in copies) for key, copies in groups.items()}
     keys = [_measurement(row) for row in rows]
     return [
-        r if len(groups[k]) == 1 else _told(_listed(r, listed[k]), most_stated[k], len(groups[k]))
+        r if len(groups[k]) == 1 else _completed(_listed(r, listed[k]), most_stated[k], len(groups[k]))
         for r, k in zip(rows, keys, strict=True)
     ]
 
@@ -49,7 +49,7 @@ def _measurement(row: MeasuredRow) -> tuple[object, ...]:
     return (*asked, row.prefill is not None, *sorted(row.measured.items()))
 
 
-def _told(row: MeasuredRow, full: MeasuredRow, copies: int) -> MeasuredRow:
+def _completed(row: MeasuredRow, full: MeasuredRow, copies: int) -> MeasuredRow:
     row = replace(row, copies_count=copies, is_representative=row.number == full.number)
     if full.stated_count == row.stated_count:
         return row

@@ -15,7 +15,7 @@ def context(fake: FakeNvml) -> MeterContext:
 
 
 def test_limits_are_in_watts_and_hertz() -> None:
-    (found,) = Boards(context(FakeNvml(FakeBoard(limit_mw=650_000)))).found()
+    (found,) = Boards(context(FakeNvml(FakeBoard(limit_mw=650_000)))).current_limits()
     assert (found.power_limit_w, found.least_w, found.greatest_w, found.default_w) == (650.0, 200.0, 700.0, 700.0)
     assert found.clock_hz == 1.98e9
 
@@ -33,7 +33,7 @@ def test_a_limit_is_set_in_milliwatts_and_a_clock_in_megahertz() -> None:
 def test_putting_back_undoes_each_by_itself() -> None:
     one, two = FakeBoard(uuid="GPU-1", limit_mw=600_000), FakeBoard(uuid="GPU-2")
     boards = Boards(context(FakeNvml(one, two)))
-    found = boards.found()
+    found = boards.current_limits()
     boards.set_power("GPU-1", 300.0)
     boards.set_power("GPU-2", 300.0)
     boards.lock_clock("GPU-2", 1e9)
@@ -67,7 +67,7 @@ def test_a_limit_beyond_the_boards_range_is_told() -> None:
     ],
 )
 def test_how_low_a_board_goes(board: FakeBoard, power_w: float | None, clock_hz: float) -> None:
-    (found,) = Boards(context(FakeNvml(board))).found()
+    (found,) = Boards(context(FakeNvml(board))).current_limits()
     assert lowered(found, "power", 0.7) == pytest.approx(power_w)
     assert lowered(found, "clock", 0.7) == pytest.approx(clock_hz)
 
@@ -99,7 +99,7 @@ def test_a_board_that_is_not_there_is_no_board() -> None:
 
 
 def test_commands_by_hand() -> None:
-    (found,) = Boards(context(FakeNvml(FakeBoard()))).found()
+    (found,) = Boards(context(FakeNvml(FakeBoard()))).current_limits()
     assert by_hand(found, "power").endswith("-pl 700") and by_hand(found, "clock").endswith("-rgc")
 
 

@@ -103,7 +103,7 @@ def test_what_cannot_be_put_back_is_named_with_its_command(tmp_path: Path) -> No
 
 def test_a_note_of_another_machine_or_a_torn_one_is_no_note(tmp_path: Path) -> None:
     with opened(FakeNvml(FakeBoard()), tmp_path / "p") as found:
-        write_note(tmp_path / "p", found.found, {"GPU-3f5c": ["power"]}, "changed")
+        write_note(tmp_path / "p", found.initial_limits, {"GPU-3f5c": ["power"]}, "changed")
     told = json.loads((tmp_path / "p" / NOTE).read_text())
     (tmp_path / "p" / NOTE).write_text(json.dumps({**told, "host": "elsewhere"}))
     assert read_note(tmp_path / "p" / NOTE) is None and left_behind(tmp_path) == []
@@ -197,7 +197,7 @@ def test_doctor_tells_of_a_probe_that_left_limits_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with opened(FakeNvml(FakeBoard()), tmp_path) as found:
-        write_note(tmp_path / "runs" / "p", found.found, {"GPU-3f5c": ["power", "clock"]}, "changed")
+        write_note(tmp_path / "runs" / "p", found.initial_limits, {"GPU-3f5c": ["power", "clock"]}, "changed")
     monkeypatch.chdir(tmp_path)
     main(["doctor", "--meter", "declared:idle=60W,busy=180W", "--duration", "0.3s"])
     told = capsys.readouterr().out

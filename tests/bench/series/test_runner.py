@@ -239,10 +239,10 @@ def test_an_interrupted_sweep_is_gone_on_with(tmp_path: Path) -> None:
         assert [(r["point"], r["status"]) for r in first["runs"]] == [(0, "complete"), (1, "interrupted")]
         with pytest.raises(InputError, match="other points or options"):
             on_own_loop(run_plan(sweep_plan(given, "concurrency=1,4", point_s=0.8), tmp_path / "s"))
-        teller, ended = Interrupts(0), []
-        on_own_loop(run_plan(plan, tmp_path / "s", teller, after=ended.append))
+        display, ended = Interrupts(0), []
+        on_own_loop(run_plan(plan, tmp_path / "s", display, after=ended.append))
     whole = read_sweep(tmp_path / "s")
-    assert whole["status"] == "complete" and "after 1 of 4 runs" in teller.notes[0]
+    assert whole["status"] == "complete" and "after 1 of 4 runs" in display.notes[0]
     assert [r["point"] for r in whole["runs"] if r["status"] == "complete"] == [0, 1, 1, 0]
     names = [r["folder"] for r in whole["runs"]]
     assert names[0] == "01-concurrency-1" and names[2] == "02-concurrency-2-2" and len(set(names)) == 5

@@ -97,7 +97,7 @@ def test_what_is_no_document_says_so(document: Any) -> None:
 def test_a_faulty_entry_is_told_and_the_others_stand(entry: Any, says: str) -> None:
     discovery = targets_of([{"targets": ["good:1"]}, entry, {"targets": ["better:1"]}], ASKED)
     assert [t.name for t in discovery.targets] == ["good:1", "better:1"]
-    assert says in (discovery.told("here") or "")
+    assert says in (discovery.fault_line("here") or "")
 
 
 def pod(name: str, **status: Any) -> dict[str, Any]:
@@ -226,7 +226,7 @@ def test_a_document_names_no_meter_and_the_configuration_does() -> None:
         "h:1": ("ipmi:h",),
         "n": ("ipmi:n",),
     }
-    assert all("meters" not in t.labels for t in told.targets) and "[discover.meters]" in (told.told("x") or "")
+    assert all("meters" not in t.labels for t in told.targets) and "[discover.meters]" in (told.fault_line("x") or "")
 
 
 @pytest.mark.finding("F18")
@@ -303,7 +303,7 @@ def test_a_credential_goes_to_hosts_that_the_configuration_names_alone(monkeypat
         stop.set()
         await running
         await server.close()
-        return attacker.heard, told.told("sd")
+        return attacker.heard, told.fault_line("sd")
 
     heard, says = asyncio.run(run(()))
     assert all(auth == "" for _, _, auth in heard) and "allow_hosts" in (says or "")
@@ -357,7 +357,7 @@ def test_whatever_a_document_is_it_is_read_or_refused(document: Any, kind: str |
         told = targets_of(document, ASKED)
     except InputError:
         return
-    assert isinstance(told.told("x"), str | None)
+    assert isinstance(told.fault_line("x"), str | None)
 
 
 @pytest.mark.finding("F3")

@@ -20,7 +20,7 @@ class Conversation:
     turns: int = 0
     busy: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    def said(self, text: str, answer: Answer) -> None:
+    def add_turn(self, text: str, answer: Answer) -> None:
         """A turn has ended well: ``text`` was asked and answered."""
         self.history = (*self.history, ("user", text), ("assistant", answer.text))
         self.history_tok = (answer.prompt_tok or 0) + (answer.output_tok or 0)

@@ -197,7 +197,7 @@ class Engine:
             job = self._next_job(arrival, talk)
             record, answer = await self.one(job, due_mono_s + waited_s)
             if record.outcome is RequestOutcome.OK:
-                talk.said(job.ask.text, answer)
+                talk.add_turn(job.ask.text, answer)
         return record
 
     async def _until_fault(self, parts: Sequence[Coroutine[Any, Any, None]]) -> None:
@@ -309,7 +309,7 @@ def _carried(talk: Conversation, turns: int, job: Job, answer: Answer) -> Conver
     """The conversation to go on with after a turn: the same, or a new one where it has had its ``turns``."""
     if talk.turns + 1 >= turns:
         return Conversation()
-    talk.said(job.ask.text, answer)
+    talk.add_turn(job.ask.text, answer)
     return talk
 
 

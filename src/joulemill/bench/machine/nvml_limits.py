@@ -56,7 +56,7 @@ class Boards:
         with suppress(Exception):
             self.library.nvmlShutdown()
 
-    def found(self) -> tuple[BoardLimit, ...]:
+    def current_limits(self) -> tuple[BoardLimit, ...]:
         """Every board's limits now. Raises MachineError where a board does not tell its power limit."""
         return tuple(self.limit(uuid) for uuid in self.boards)
 

@@ -54,24 +54,24 @@ class Limits:
         self.folder, self.context = folder, context
         self.boards = Boards(context, uuids)
         try:
-            self.found = self.boards.found()
+            self.initial_limits = self.boards.current_limits()
             self.changes = tuple(c for c in (self._change(k) for k in knobs) if c is not None)
         except BaseException:
             self.boards.close()
             raise
         self._guard: subprocess.Popen[bytes] | None = None
-        self._touched: dict[str, list[str]] = {b.uuid: [] for b in self.found}
+        self._touched: dict[str, list[str]] = {b.uuid: [] for b in self.initial_limits}
 
     def _change(self, knob: str) -> LimitChange | None:
         """The change of one knob on all boards; None, and a notice, where one of them does not allow it."""
-        values = {b.uuid: lowered(b, knob, SHARE) for b in self.found}
+        values = {b.uuid: lowered(b, knob, SHARE) for b in self.initial_limits}
         known = {uuid: v for uuid, v in values.items() if v is not None}
         name = "power limit" if knob == "power" else "clock"
         if len(known) < len(values):
             self.context.notice(f"the {name} is not probed: the board is already at its lowest, or does not report it")
             return None
         try:
-            for board in self.found:  # what it has already, so that nothing changes where it is allowed
+            for board in self.initial_limits:  # what it has already, so that nothing changes where it is allowed
                 if knob == "power":
                     self.boards.set_power(board.uuid, board.power_limit_w)
                 else:
@@ -79,9 +79,9 @@ class Limits:
         except MachineError as fault:
             self.context.notice(f"the {name} is not probed: {fault}")
             return None
-        before = {b.uuid: b.power_limit_w if knob == "power" else b.clock_hz or 0.0 for b in self.found}
+        before = {b.uuid: b.power_limit_w if knob == "power" else b.clock_hz or 0.0 for b in self.initial_limits}
         share = math.exp(sum(math.log(v / before[u]) for u, v in known.items()) / len(known))
-        return LimitChange(knob, f"{name} {_said(knob, before)} to {_said(knob, known)}", share, known)
+        return LimitChange(knob, f"{name} {_knob_text(knob, before)} to {_knob_text(knob, known)}", share, known)
 
     def __enter__(self) -> Limits:
         return self
@@ -102,7 +102,7 @@ class Limits:
         self._watched()
         for uuid in change.values:
             self._touched[uuid].append(change.knob)
-        write_note(self.folder, self.found, self._touched, "changed")
+        write_note(self.folder, self.initial_limits, self._touched, "changed")
         try:
             for uuid, value in change.values.items():
                 (self.boards.set_power if change.knob == "power" else self.boards.lock_clock)(uuid, value)
@@ -111,13 +111,15 @@ class Limits:
             self._put_back(change)
 
     def _put_back(self, change: LimitChange) -> None:
-        left = put_back(self.boards, self.found, dict.fromkeys(change.values, (change.knob,)))
+        left = put_back(self.boards, self.initial_limits, dict.fromkeys(change.values, (change.knob,)))
         if left:
             self.context.notice(f"could not be restored; restore it by hand: {'; '.join(left)}")
         else:
             for uuid in change.values:
                 self._touched[uuid].remove(change.knob)
-        write_note(self.folder, self.found, self._touched, "changed" if any(self._touched.values()) else "restored")
+        write_note(
+            self.folder, self.initial_limits, self._touched, "changed" if any(self._touched.values()) else "restored"
+        )
 
     def _watched(self) -> None:
         """Start the guard, which outlives this process by as long as putting back takes."""
@@ -129,7 +131,7 @@ class Limits:
         self._guard = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, cwd="/")
 
 
-def _said(knob: str, values: Mapping[str, float]) -> str:
+def _knob_text(knob: str, values: Mapping[str, float]) -> str:
     """The values of all boards, each once."""
     unit, scale = ("W", 1.0) if knob == "power" else ("MHz", 1e-6)
     return "/".join(f"{v * scale:.0f}" for v in sorted(set(values.values()))) + f" {unit}"
@@ -147,7 +149,7 @@ def open_limits(
     if not here:
         raise InputError(f"`board`: {url} is another machine, whose boards are not touched; run the probe there")
     limits = Limits(context, uuids(), [k for k in knobs.split(",") if k], folder)
-    if limits.changes and not any(limits.boards.serves(b.uuid) for b in limits.found):
+    if limits.changes and not any(limits.boards.serves(b.uuid) for b in limits.initial_limits):
         context.notice(
             "NVML shows no process on the boards that are probed: where the server runs elsewhere (a tunnel), their "
             "points prove nothing"

@@ -91,7 +91,7 @@ async def find_rate(
     options: BenchOptions,
     folder: Path,
     around: RunContext,
-    teller: Progress,
+    display: Progress,
     *,
     point_s: float | None = None,
     least_attained_ratio: float = LEAST_ATTAINED_RATIO,
@@ -100,23 +100,23 @@ async def find_rate(
     """Run the trials into ``folder``; an interrupted one ends the search with what is known until then."""
     lasts_s = point_s or options.duration_s or DEFAULT_POINT_S
     plain = replace(options, duration_s=lasts_s, quality=None, concurrency=None)
-    teller.note(f"up to {MOST_TRIALS} runs; each: {announced(plain)}")
+    display.note(f"up to {MOST_TRIALS} runs; each: {announced(plain)}")
     async with hosted(plain, around.api_key) as host:
-        return await _searched(plain, folder, replace(around, host=host), teller, least_attained_ratio, after)
+        return await _searched(plain, folder, replace(around, host=host), display, least_attained_ratio, after)
 
 
 async def _searched(
     plain: BenchOptions,
     folder: Path,
     around: RunContext,
-    teller: Progress,
+    display: Progress,
     least_attained_ratio: float,
     after: Callable[[Path], None],
 ) -> tuple[RateSearch, list[Trial]]:
     search, trials = RateSearch(plain.rate_req_s or FIRST_RATE_REQ_S), list[Trial]()
     while (rate_req_s := search.next_req_s()) is not None:
         asked = replace(plain, rate_req_s=rate_req_s, out=folder / f"{len(trials) + 1:02d}-rate-{rate_req_s:.4g}")
-        path = await measure(asked, teller, around)
+        path = await measure(asked, display, around)
         trial = judged(path, rate_req_s, least_attained_ratio)
         trials.append(trial)
         _write(folder, plain, trials)
@@ -124,12 +124,12 @@ async def _searched(
         if trial.status == "interrupted":
             break
         search.hear(rate_req_s, met=trial.met)
-        teller.note(_told(trial))
+        display.note(_trial_text(trial))
     _write(folder, plain, trials, "interrupted" if trials and trials[-1].status == "interrupted" else "complete")
     return search, trials
 
 
-def _told(trial: Trial) -> str:
+def _trial_text(trial: Trial) -> str:
     shown = "–" if trial.attained_ratio is None else percent(trial.attained_ratio)
     served_text = "" if trial.served_req_s is None else f", but only {trial.served_req_s:.3g} req/s were served"
     return f"{trial.rate_req_s:.4g} req/s: {shown} within the targets{served_text}: {'met' if trial.met else 'missed'}"

@@ -32,7 +32,7 @@ from joulemill.recording.writer import free_folder
 async def run_plan(
     plan: Plan,
     out: Path | None,
-    teller: Progress | None = None,
+    display: Progress | None = None,
     around: RunContext | None = None,
     *,
     limits: Limits | None = None,
@@ -45,7 +45,7 @@ async def run_plan(
     is in ``out``, and what the first run raises where not one run could be made.
     """
     folder = out or free_folder(Path("runs"), time.time())
-    runs = _Runs(plan, folder, teller or NullProgress(), around or RunContext())
+    runs = _Runs(plan, folder, display or NullProgress(), around or RunContext())
     runs.limits, runs.after = limits, after
     with _termination_heard():
         return await runs.whole()
@@ -71,8 +71,8 @@ def _stop(number: int, frame: object) -> None:
 class _Runs:
     """The runs of a plan, with what is known of those that are done."""
 
-    def __init__(self, plan: Plan, folder: Path, teller: Progress, around: RunContext) -> None:
-        self.plan, self.folder, self.teller, self.around = plan, folder, teller, around
+    def __init__(self, plan: Plan, folder: Path, display: Progress, around: RunContext) -> None:
+        self.plan, self.folder, self.display, self.around = plan, folder, display, around
         self.limits: Limits | None = None
         self.after: Callable[[Path], None] | None = None
         self.done: list[dict[str, Any]] = []
@@ -109,7 +109,7 @@ class _Runs:
                 "resumes it, or choose another `out`"
             )
         self.done = list(sweep_document["runs"])
-        self.teller.note(f"resuming after {self._ended()} of {len(self.plan.order)} runs in {self.folder}")
+        self.display.note(f"resuming after {self._ended()} of {len(self.plan.order)} runs in {self.folder}")
 
     def _ended(self) -> int:
         return sum(r["status"] != "interrupted" for r in self.done)
@@ -118,7 +118,7 @@ class _Runs:
         """One run; False where it was the last that can be made."""
         index = self.plan.order[position]
         setting = self.plan.settings[index]
-        progress = _Prefixed(self.teller, f"{position + 1}/{len(self.plan.order)} {setting.label}", self.noted)
+        progress = _Prefixed(self.display, f"{position + 1}/{len(self.plan.order)} {setting.label}", self.noted)
         out = self._free(f"{position + 1:02d}-{setting.label.replace(' ', '-').replace('=', '-').replace('/', '-')}")
         try:
             with self.limits.at(setting.change) if self.limits is not None else nullcontext():
@@ -132,7 +132,7 @@ class _Runs:
         except JoulemillError as fault:
             if not self.done:
                 raise
-            self.teller.note(f"{setting.label}: {fault}")
+            self.display.note(f"{setting.label}: {fault}")
             return False
         return status != "interrupted"
 
@@ -167,25 +167,25 @@ class _Runs:
 
 
 class _Prefixed:
-    """A teller that says which run of the sweep it is, and each note once for all runs (``noted``)."""
+    """A display that says which run of the sweep it is, and each note once for all runs (``noted``)."""
 
-    def __init__(self, teller: Progress, prefix: str, noted: set[str]) -> None:
-        self.teller, self.prefix, self.noted = teller, prefix, noted
+    def __init__(self, display: Progress, prefix: str, noted: set[str]) -> None:
+        self.display, self.prefix, self.noted = display, prefix, noted
 
     def phase(self, name: str, total_s: float | None) -> None:
         """Told with the prefix."""
-        self.teller.phase(f"{self.prefix}: {name}", total_s)
+        self.display.phase(f"{self.prefix}: {name}", total_s)
 
     def advance(self, elapsed_s: float, text: str = "") -> None:
         """Handed on."""
-        self.teller.advance(elapsed_s, text)
+        self.display.advance(elapsed_s, text)
 
     def note(self, text: str) -> None:
         """Told once."""
         if text not in self.noted:
             self.noted.add(text)
-            self.teller.note(text)
+            self.display.note(text)
 
     def stopping(self, signal: str, folder: Path) -> None:
         """Handed on."""
-        self.teller.stopping(signal, folder)
+        self.display.stopping(signal, folder)

@@ -71,7 +71,7 @@ def plan_length(base: Sequence[Sample], max_increase_ratio: float, *, checks_cou
     )
     now = _detects_ratio(math.sqrt(2.0 * variance), 2.0 * per_run, level)
     enough = (runs is not None and runs <= len(base)) if spread else needed is not None and needed <= window_s
-    text = _told(max_increase_ratio, needed, runs, window_s, spread is not None, enough)
+    text = _plan_text(max_increase_ratio, needed, runs, window_s, spread is not None, enough)
     return LengthPlan(
         max_increase_ratio=max_increase_ratio,
         window_s=needed,
@@ -133,7 +133,7 @@ def _spread_ratio(base: Sequence[Sample]) -> tuple[float, float] | None:
     return float(np.std(logs, ddof=1)), len(logs) - 1.0
 
 
-def _told(
+def _plan_text(
     allowed: float, needed_s: float | None, runs: float | None, window_s: float, repeated: bool, enough: bool
 ) -> str:
     what = f"to tell a rise of {allowed:.3g} from none at 90 % power".replace(

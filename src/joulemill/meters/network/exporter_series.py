@@ -49,7 +49,7 @@ class SeriesSample:
 
     def at(self, sample: TextSample) -> SeriesSample:
         """The same channel in another sample of the same series."""
-        return _found(self.dialect, self.metric, self.device, sample)
+        return _sample_of(self.dialect, self.metric, self.device, sample)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def select(
         for metric, sample in ours:
             device = _device(dialect, metric, sample, host, several=len(hosts) > 1 if several is None else several)
             if device is not None:
-                one = _found(dialect, metric, device, sample)
+                one = _sample_of(dialect, metric, device, sample)
                 series_of_channel[one.channel] = (
                     _of_both(series_of_channel[one.channel], one) if one.channel in series_of_channel else one
                 )
@@ -209,7 +209,7 @@ def _device(
     return None
 
 
-def _found(dialect: ExporterDialect, metric: ExporterMetric, device: str, sample: TextSample) -> SeriesSample:
+def _sample_of(dialect: ExporterDialect, metric: ExporterMetric, device: str, sample: TextSample) -> SeriesSample:
     value = sample.value * metric.factor
     error: str | None = None
     if not math.isfinite(sample.value):

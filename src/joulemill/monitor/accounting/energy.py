@@ -27,7 +27,7 @@ from joulemill.ledger.unmetered import completed, incomplete
 from joulemill.meters.meter import Meter
 from joulemill.meters.sampler import Sampler
 from joulemill.monitor.accounting.nodes import NOT_STATED, Chassis
-from joulemill.monitor.findings import said
+from joulemill.monitor.findings import meter_findings
 from joulemill.monitor.snapshot import MeterFinding, MeterHealth, ScopeEnergy
 
 #: Readings are kept this many interval lengths back (assumed): enough for the trace to tell a sensor that stands still.
@@ -157,7 +157,7 @@ class TargetMeters:
             if scope not in scopes or not self._metered(scope):
                 continue
             energy, scope_findings = self._scope(made_of, everything, known, window)
-            findings += said(scope.value, scope_findings, boards=self._boards(), refused=energy is None)
+            findings += meter_findings(scope.value, scope_findings, boards=self._boards(), refused=energy is None)
             if energy is not None:
                 joules[scope.value] = energy
         return joules, tuple(findings)

@@ -54,7 +54,7 @@ class Discovery:
     targets: tuple[TargetConfig, ...]
     faults: tuple[str, ...] = ()
 
-    def told(self, where: str) -> str | None:
+    def fault_line(self, where: str) -> str | None:
         """The faults in one line; None where there are none."""
         more = [f"and {len(self.faults) - MOST_TOLD} more"] if len(self.faults) > MOST_TOLD else []
         return f"{where}: " + "; ".join([*self.faults[:MOST_TOLD], *more]) if self.faults else None
@@ -77,7 +77,7 @@ def targets_of(document: Any, asked: DiscoverConfig) -> Discovery:
         try:
             _add(targets, _target(entry, asked, faults))
         except Exception as fault:
-            faults.append(_said(fault, entry.address))
+            faults.append(_reason(fault, entry.address))
     return Discovery(tuple(targets.values()), tuple(faults))
 
 
@@ -96,10 +96,10 @@ def _entries(
                 if (count := count + 1) > MOST_TARGETS:
                     return
         except Exception as fault:
-            faults.append(_said(fault, f"entry {number}"))
+            faults.append(_reason(fault, f"entry {number}"))
 
 
-def _said(fault: Exception, what: str) -> str:
+def _reason(fault: Exception, what: str) -> str:
     return str(fault) if isinstance(fault, InputError) else f"{what[:200]!r} is no target ({type(fault).__name__})"
 
 

@@ -84,7 +84,7 @@ def _dense(
 
 
 def _dense_widths(fields: Fields, family: Family, layers: int, hidden: int) -> list[int]:
-    width = _width_given(fields, family, hidden)
+    width = _stated_width(fields, family, hidden)
     if isinstance(width, (list, tuple)):
         if len(width) != layers:
             raise InputError(f"intermediate_size lists {len(width)} widths for {layers} layers")
@@ -98,7 +98,7 @@ def _dense_widths(fields: Fields, family: Family, layers: int, hidden: int) -> l
     return widths
 
 
-def _width_given(fields: Fields, family: Family, hidden: int) -> Any:
+def _stated_width(fields: Fields, family: Family, hidden: int) -> Any:
     if family.feed == "shared":
         fields.get("intermediate_size")
         return fields.positive(*_SHARED)

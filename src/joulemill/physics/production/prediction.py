@@ -415,7 +415,7 @@ def _node_figures(deployment: Deployment, device_w: Figure, rate: float, widths:
 def _two_ceilings(
     limits: tuple[CeilingValue, ...], site: Site | None, figures: Mapping[str, Figure]
 ) -> TwoCeiling | None:
-    """The source's two staves, where the site states what power it delivers."""
+    """Compute against power, the form of the source, where the site states what power it delivers."""
     if site is None or figures["node_j_tok"].value is None:
         return None
     compute = next(c for c in limits if c.name == "compute")

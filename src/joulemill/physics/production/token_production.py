@@ -2,7 +2,7 @@
 
     rate = min_r( capacity_r / intensity_r ) · Φ · U                                                 [tok/s]
 
-and, as a view, the source's form of two staves (Liu et al., arXiv:2605.11733):
+and, as a view, the source's form of two ceilings (Liu et al., arXiv:2605.11733):
 
     rate = min( K_eff / c_tok , θ · P_facility / e_tok ) · Φ · U
     power binds  ⟺  e_tok / c_tok > θ · P_facility / K_eff                                           [J/flop]

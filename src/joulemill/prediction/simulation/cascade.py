@@ -80,15 +80,15 @@ def play_scene(scene: Scene, *, until_s: float | None = None, **more: Any) -> Ti
 
 
 def _play_both(scene: Scene, first: FirstStage, until_s: float, **more: Any) -> TimedRun:
-    if scene.traffic_seen.previous is not None:
+    if scene.traffic_under_events.previous is not None:
         raise InputError(
             "a cascade does not support sessions: a turn would wait for both models; leave one of them out"
         )
     alone = replace(scene, first=None, events=replace(scene.events, events=_without_load(scene)))
-    small = _first_scene(alone, first, scene.traffic_seen)
+    small = _first_scene(alone, first, scene.traffic_under_events)
     one = _answered(small, until_s, **more)
     escalated = _escalated(one.run.outcomes, first.escalate_ratio, np.random.default_rng([scene.seed, 3]))
-    large = replace(alone, traffic=_asked_again(scene.traffic_seen, one.run.outcomes, escalated))
+    large = replace(alone, traffic=_asked_again(scene.traffic_under_events, one.run.outcomes, escalated))
     two = run_scene(large, until_s=max(until_s, one.run.duration_s), **more)
     if two.run.duration_s > one.run.duration_s:  # joules of both are of the same time
         again = run_scene(small, until_s=two.run.duration_s, **more)
@@ -152,7 +152,7 @@ def _merged(
     asked[escalated] = two.traffic.output_tok
     outcomes = _joined_outcomes(one.outcomes, two.outcomes, escalated, int(one.timeline.replica.max()) + 1)
     return PlayedTraffic(
-        traffic=replace(scene.traffic_seen, output_tok=asked),
+        traffic=replace(scene.traffic_under_events, output_tok=asked),
         outcomes=outcomes,
         timeline=_joined_timeline(one.timeline, two.timeline),
         power=_joined_power(one.power, two.power, _facility(stages)),

@@ -150,7 +150,7 @@ def _under(scene: Scene, policy: str, free: PlayedTraffic) -> _Play:
         return lambda until_s: PolicyRun(
             policy=policy, timed=play_scene(scene, rest=policy, router="power-aware", until_s=until_s)
         )
-    controls, traffic = uncontrolled(), scene.traffic_seen
+    controls, traffic = uncontrolled(), scene.traffic_under_events
     moved, waited_s = 0.0, 0.0
     for event in scene.events.cuts:
         limit_w = device_limit_w(scene.plant, event, site_limit_w(event, free))
@@ -174,7 +174,7 @@ def _under(scene: Scene, policy: str, free: PlayedTraffic) -> _Play:
 
 def _tuned(scene: Scene, policy: str, event: SiteEvent, limit_w: float, free: PlayedTraffic) -> float:
     """The setting at which the devices draw the needed share of what they drew without, on the event's middle."""
-    part, sample = _sample(scene.traffic_seen, event)
+    part, sample = _sample(scene.traffic_under_events, event)
     wanted_ratio = limit_w / (free.in_window(event.start_s, event.end_s, "device") or 1.0)
     sizing = _sizing(scene, event, free)
 

@@ -98,14 +98,14 @@ class Scene:
         return load_site(self.site_path) if self.site_path else self.question.facility
 
     @cached_property
-    def traffic_seen(self) -> Traffic:
+    def traffic_under_events(self) -> Traffic:
         """The traffic, as the events leave it."""
         return traffic_under(self.traffic, self.events, np.random.default_rng([self.seed, 1]))
 
     @cached_property
     def limits(self) -> EngineLimits:
         """Limits of a replica's engine."""
-        return limits_of(self.played, self.traffic_seen)
+        return limits_of(self.played, self.traffic_under_events)
 
     @cached_property
     def costs(self) -> Callable[[float, float], StepCost]:
@@ -115,7 +115,7 @@ class Scene:
     @property
     def longest_tok(self) -> float:
         """Tokens of the longest request."""
-        return float((self.traffic_seen.input_tok + self.traffic_seen.output_tok).max())
+        return float((self.traffic_under_events.input_tok + self.traffic_under_events.output_tok).max())
 
     @cached_property
     def plant(self) -> Plant:
@@ -174,7 +174,7 @@ class Scene:
     def _full_load(self) -> float | None:
         """Output tokens a second at full load, of all copies; None where the closed form has no answer."""
         try:
-            rate = answer(asked_of(self.question, self.traffic_seen), brief=True).prediction.rate_tok_s.value
+            rate = answer(asked_of(self.question, self.traffic_under_events), brief=True).prediction.rate_tok_s.value
         except (InputError, MemoryShort):
             return None
         return None if rate is None else rate * self.copies
@@ -232,7 +232,7 @@ def run_scene(
     until_s: float | None = None,
 ) -> TimedRun:
     """Play the scene once, under ``controls``, or with another traffic, rest, router, or end."""
-    asked = scene.traffic_seen if traffic is None else traffic
+    asked = scene.traffic_under_events if traffic is None else traffic
     d = scene.played.deployment
     exact = errors == (1.0, 1.0)
     began = time.perf_counter()

@@ -40,8 +40,8 @@ def text(verdict: Verdict) -> str:
     for check in verdict.checks:
         lines += ["", f"{check.name}: {check.outcome.value} ({check.limit})"]
         lines += [
-            f"  base    {_said(check.base)}",
-            f"  new     {_said(check.new)}",
+            f"  base    {_figure_text(check.base)}",
+            f"  new     {_figure_text(check.new)}",
             f"  change  {_percent(check.change)}",
         ]
     if verdict.change is not None:
@@ -50,7 +50,7 @@ def text(verdict: Verdict) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _said(figure: Figure) -> str:
+def _figure_text(figure: Figure) -> str:
     if figure.unit == "1" and figure.value is not None:
         between = (
             f" ({percent(figure.low, 1)}–{percent(figure.high, 1)})"
