@@ -234,7 +234,7 @@ APPLIES: dict[str, tuple[Case, Case | None, str]] = {
     "grouped-attention": (ALL_HEADS, case(), "share a key–value head already"),
     "eviction": (LONG, case(), "nothing to evict"),
     "sliding-window": (LONG, DEEPSEEK, "no layer has full grouped attention"),
-    "sparse-attention": (DEEPSEEK, case(), "latent attention first"),
+    "sparse-attention": (DEEPSEEK, case(), "requires latent attention (MLA)"),
     "linear-attention": (LONG, DEEPSEEK, "no layer has full grouped attention"),
     "alternative-model": (case(), case("Qwen/Qwen3-30B-A3B"), "is the model that is deployed"),
     "batch-x2": (case(), IDLE, "the offered rate sets"),

@@ -156,7 +156,7 @@ def sparse(case: Case, settings: Settings) -> Case | str:
     a = case.deployment.architecture
     latent_mixers = [m for m in _mixers(a) if isinstance(m, LatentAttention)]
     if not latent_mixers:
-        return "its indexer is trained on latent keys: the model needs latent attention first (latent-attention)"
+        return "requires latent attention (MLA), which its indexer is trained on; apply latent-attention first"
     if all(m.indexer is not None for m in latent_mixers):
         return "the model has sparse attention already"
     return _with_architecture(

@@ -30,7 +30,7 @@ from joulemill.physics.serving.first_token import slot_wait_s
 from joulemill.physics.serving.shard import UNKNOWN_LINK_BYTE_S, ShardTable
 from joulemill.physics.serving.workload import Workload
 from joulemill.units import say_quantity
-from joulemill.wording import percent
+from joulemill.wording import digits, percent
 
 LEVEL = 0.8
 #: A cap may be this much above the board's own limit, which data sheets round.
@@ -358,7 +358,9 @@ def _open_latency(
     if offered is None or sustained is None or choice.limit_req is None or ttft is None:
         return {}
     if offered >= sustained:
-        why = f"overload: {offered:g} req/s are offered, {sustained:.3g} req/s are sustainable, so the queue grows"
+        why = (
+            f"overload: {digits(offered)} req/s are offered, {digits(sustained)} req/s are sustainable: the queue grows"
+        )
         return {"ttft_s": unknown("s", why)}
     slots, stay_s = choice.limit_req, choice.limit_req * deployment.parallelism.replicas / sustained
     wait_s = slot_wait_s(np.asarray(offered / sustained), slots, stay_s, workload.output_spread_ratio)

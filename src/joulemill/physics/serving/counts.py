@@ -191,7 +191,7 @@ class Counts:
         """KV cache and recurrent state, read and written."""
         t = self.table
         written = self.load.rows_tok * (t.kv_store_byte_0 + t.kv_store_byte_1)
-        return self.decode_cache_byte + self._prompt_cache_byte + written
+        return self.decode_cache_byte + self.prompt_cache_byte + written
 
     @property
     def decode_cache_byte(self) -> Array:
@@ -201,7 +201,8 @@ class Counts:
         return load.decode_tok * (keys + t.state_moved_byte)
 
     @property
-    def _prompt_cache_byte(self) -> Array:
+    def prompt_cache_byte(self) -> Array:
+        """KV cache that prompts read, of earlier tokens too; their recurrent state, read and written."""
         t, load = self.table, self.load
         cached_tok = load.past_tok - 0.5 * load.prompt_tok
         windowed_tok = load.prompt_tok + np.minimum(cached_tok, t.window_tok)

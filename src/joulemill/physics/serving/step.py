@@ -198,6 +198,15 @@ def decode_attention(work: Counts, r: StepRates) -> Attention:
     return Attention(flop, byte, scores_s, soft_s(memory_s, scores_s))
 
 
+def _prompt_cache_s(work: Counts, r: StepRates) -> Array:
+    """What prompts take at least, to move their keys and their recurrent state through memory [s]: the longer part of
+    prompts of a few tokens, or of a few that follow a long cached prefix."""
+    t = work.table
+    state_byte = work.load.prompts_count * t.state_moved_byte
+    keys_byte = work.prompt_cache_byte - state_byte
+    return (keys_byte / r.attention_memory_ratio + state_byte / r.memory_ratio) / t.bandwidth_byte_s
+
+
 def times(work: Counts, r: StepRates, attention: Attention | None = None) -> StepTimes:
     """Time of a step that has ``work`` to do, row by row of its table; arrays in, arrays out.
 
@@ -213,7 +222,7 @@ def times(work: Counts, r: StepRates, attention: Attention | None = None) -> Ste
     experts = _experts(t, r, _routed_tok(t, r, load, wait_tok), load.evenness_ratio)
     expert_both_s = experts.part.both_s
     pairs = pairs_flop(t, load)
-    prefill_s = _prefill_s(t, r, load, pairs)
+    prefill_s = np.maximum(_prefill_s(t, r, load, pairs), _prompt_cache_s(work, r))
     collective_s, link_byte = _collectives(t, r, wait_tok)
     sampled_byte = _sampled_byte(t, r, load)
     sampling_s = _passes_s(t, r, sampled_byte)
