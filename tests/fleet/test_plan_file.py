@@ -81,8 +81,8 @@ def test_set_replaces_one_value(tmp_path: Path) -> None:
     for text, part in (
         ("site.lap.pue=1.2", "did you mean lab?"),
         ("site.lab.peu=1.2", "did you mean pue?"),
-        ("pue=2", "--set pue=2"),
-        ("site.lab.pue=0.5", r"^--set site.lab.pue=0.5: site 'lab': pue is 0.5; it must be at least 1"),
+        ("pue=2", "`changes` pue=2"),
+        ("site.lab.pue=0.5", r"^`changes` site.lab.pue=0.5: site 'lab': pue is 0.5; it must be at least 1"),
     ):
         with pytest.raises(InputError, match=part):
             load_plan(path, [text])

@@ -103,7 +103,7 @@ def test_a_model_of_the_node_beside_a_measured_device_is_refused(context: MeterC
 
 def test_the_same_meter_twice_is_refused(context: MeterContext) -> None:
     rapl_zone(context.sysfs, "intel-rapl:0", "package-0", 1.0)
-    with pytest.raises(InputError, match="give each --meter once"):
+    with pytest.raises(InputError, match="give each `meter` once"):
         open_meters(["rapl", "rapl:scope=package"], context)
 
 

@@ -239,7 +239,7 @@ def test_a_server_that_lists_nothing_is_driven_where_the_model_is_named(
     server = Hostile(answer=honest, models=models, models_status=status)
     assert ran(server, tmp_path, model="mine").status == "complete"
     assert {body["model"] for body in server.asked} == {"mine"}
-    with pytest.raises(ServerError, match="--model NAME"):
+    with pytest.raises(ServerError, match="`model=NAME`"):
         ran(Hostile(answer=honest, models=models, models_status=status), tmp_path / "b")
 
 
@@ -280,7 +280,7 @@ def test_a_metrics_address_that_does_not_answer_is_refused_before_the_run() -> N
         async with Hostile(answer=honest).up() as url, open_session(1) as session:
             await check_endpoint(session, Endpoint(url=url, model="m", metrics=f"{url}/metrics"))
 
-    with pytest.raises(ServerError, match=r"--metrics-url .* answered 404"):
+    with pytest.raises(ServerError, match=r"`metrics_url` .* answered 404"):
         asyncio.run(run())
 
 

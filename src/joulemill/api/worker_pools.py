@@ -58,7 +58,7 @@ def _by_processes(tasks: Sequence[Task], work: Work, workers: int) -> Iterator[t
             deaths += 1
             if deaths > MOST_DEATHS:
                 raise MachineError(
-                    f"workers died {deaths} times; what is finished is kept. Use fewer --workers if memory is short"
+                    f"workers died {deaths} times; what is finished is kept. Use fewer `workers` if memory is short"
                 ) from fault
 
 
@@ -96,7 +96,7 @@ def _by_ray(tasks: Sequence[Task], work: Work, workers: int | None, address: str
     try:
         import ray
     except ImportError:
-        raise InputError("Ray is not installed: pip install 'joulemill[ray]'; or use --workers N without it") from None
+        raise InputError("Ray is not installed: pip install 'joulemill[ray]'; or use `workers=N` without it") from None
     started = not ray.is_initialized()
     if started:
         local = {"num_cpus": workers or workers_here(), "include_dashboard": False}

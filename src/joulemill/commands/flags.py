@@ -31,6 +31,7 @@ _FLAGS = {
     "clock_ratio": "--clock-lock",
     "clock_hz": "--clock-lock",
     "meters": "--meter",
+    "changes": "--set",
     "least_attained": "--attain",
 }
 #: Units that an argument's name ends in, and a flag's does not.

@@ -118,7 +118,7 @@ def plan_of(
     own = {k: _copied(v) for k, v in tables.items()}
     replaced = [_change(own, text) for text in changes]
     changed = tuple(words for words, _ in replaced)
-    places = {place: f"--set {text}" for (_, place), text in zip(replaced, changes, strict=True)}
+    places = {place: f"`changes` {text}" for (_, place), text in zip(replaced, changes, strict=True)}
     checker = _Checker(source, lines or {}, places)
     for key in own:
         if key not in PlanTables.model_fields:
@@ -336,7 +336,7 @@ def _change(own: dict[str, Any], text: str) -> tuple[str, Place]:
     path, equals, written = text.partition("=")
     kind, _, rest = path.strip().partition(".")
     if not equals or kind not in KINDS or not rest:
-        raise InputError(f"--set {text}: write it like site.NAME.KEY=VALUE, or objective.KEY=VALUE")
+        raise InputError(f"`changes` {text}: write it like site.NAME.KEY=VALUE, or objective.KEY=VALUE")
     name, _, key = rest.rpartition(".")
     value = _value(written.strip())
     if kind == "objective":
@@ -346,10 +346,10 @@ def _change(own: dict[str, Any], text: str) -> tuple[str, Place]:
     number, entry = next(((i, e) for i, e in enumerate(entries) if e.get("name") == name), (0, None))
     if entry is None:
         raise InputError(
-            f"--set {text}: no {kind} is called {name!r}; {meant(name, [str(e.get('name')) for e in entries])}"
+            f"`changes` {text}: no {kind} is called {name!r}; {meant(name, [str(e.get('name')) for e in entries])}"
         )
     if key not in KINDS[kind].model_fields:
-        raise InputError(f"--set {text}: a {kind} has no {key!r}; {meant(key, KINDS[kind].model_fields)}")
+        raise InputError(f"`changes` {text}: a {kind} has no {key!r}; {meant(key, KINDS[kind].model_fields)}")
     entry[key] = value
     return f"{kind} {name}: {key} = {written.strip()}", (kind, number, key)
 

@@ -128,7 +128,7 @@ def _expanded(text: str) -> list[str]:
     if other is not None and nearest(other, ("meters",)):
         raise InputError(f"`meter` {text}: unknown key {other!r}; did you mean meters?")
     if other is not None or not isinstance(meters, list) or not all(isinstance(s, str) for s in meters):
-        raise InputError(f'--meter {text}: it must hold one line such as meters = ["nvml", "rapl"]')
+        raise InputError(f'`meter` {text}: it must hold one line such as meters = ["nvml", "rapl"]')
     return meters
 
 
@@ -228,14 +228,14 @@ def check_overlap(meters: Sequence[Sequence[Channel]]) -> None:
     ids = [c.id for c in channels]
     twice = sorted({i for i in ids if ids.count(i) > 1})
     if twice:
-        raise InputError(f"two meters read the same thing ({twice[0]}); give each --meter once")
+        raise InputError(f"two meters read the same thing ({twice[0]}); give each `meter` once")
     powered = [c for c in channels if c.quantity in (Quantity.ENERGY, Quantity.POWER)]
     if any(_covers_host(c) for c in powered):
         host = next((c for c in powered if c.scope in (Scope.CPU, Scope.MEMORY)), None)
         if host is not None:
             raise InputError(
                 f"{host.id} is already inside the GPU module's counter (a superchip's covers CPU and memory): "
-                f"leave out --meter {host.meter}, or meter the GPU alone with --meter nvml:scope=gpu"
+                f"leave out `meter={host.meter}`, or meter the GPU alone with `meter=nvml:scope=gpu`"
             )
     model = next((c for c in powered if c.meter.startswith("declared") and c.scope is Scope.NODE), None)
     device = next((c for c in powered if c.scope is Scope.DEVICE), None)

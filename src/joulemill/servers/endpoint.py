@@ -55,7 +55,7 @@ class Endpoint:
     def __post_init__(self) -> None:
         object.__setattr__(self, "url", _normal(self.url))
         if self.metrics is not None:
-            _plain_address(self.metrics, "--metrics-url", "http://127.0.0.1:8000/metrics")
+            _plain_address(self.metrics, "`metrics_url`", "http://127.0.0.1:8000/metrics")
         if self.api not in ("chat", "completions"):
             raise InputError(f"api {self.api!r} is unknown; use 'chat' or 'completions'")
 
@@ -157,12 +157,12 @@ async def _models(session: aiohttp.ClientSession, endpoint: Endpoint) -> list[di
         raise ServerError(
             f"{url} answered {status} ({error_line}); is `url` an OpenAI-compatible API? "
             "One that lists no models needs "
-            "--model NAME",
+            "`model=NAME`",
             usage=True,
         )
     raise ServerError(
         f"{url} lists no models; is `url` an OpenAI-compatible API with a model loaded? If it answers all the same, "
-        "name the model with --model NAME",
+        "name the model with `model=NAME`",
         usage=True,
     )
 
@@ -252,7 +252,7 @@ async def _metrics_page(session: aiohttp.ClientSession, endpoint: Endpoint, mode
 
 async def _stated_metrics(session: aiohttp.ClientSession, endpoint: Endpoint, url: str) -> str:
     """``--metrics-url``, which the user relies on: it must answer now."""
-    wrong = f"--metrics-url {url}"
+    wrong = f"`metrics_url` {url}"
     try:
         status, body = await _get(session, endpoint, url)
     except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as fault:

@@ -22,7 +22,7 @@ from joulemill.statistics.lengths import Lengths, parse_lengths
 from joulemill.suggestions import meant
 from joulemill.units import parse_quantity, parse_ratio
 
-NAME = "--arrivals"
+NAME = "`arrivals`"
 PROCESSES = ("constant", "poisson", "gamma")
 SHAPES = ("diurnal", "ramp", "spike", "stages")
 KINDS = (*PROCESSES, *SHAPES, "agents")
@@ -67,7 +67,7 @@ class ArrivalSpec:
             return _stages(self.shape[1])
         if rate_req_s is None or duration_s is None:
             raise InputError(
-                "a rate and a duration are needed: --rate with --duration or --requests, or --arrivals stages"
+                "a rate and a length are needed: `rate_req_s` with `duration_s` or `requests`, or stages of `arrivals`"
             )
         args = self.shape[1:]
         if not self.shape:

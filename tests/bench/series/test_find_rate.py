@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from simulated.runs import request, steady_run
 
-from joulemill.bench.series.find_rate import _told, judged
+from joulemill.bench.series.find_rate import _trial_text, judged
 from joulemill.recording.writer import write_run
 from joulemill.reports.text.find_rate import sentence
 from tests.support.manifests import manifest_of
@@ -36,7 +36,7 @@ def test_a_queue_that_grows_is_not_met_whatever_the_tokens_do(served_s: float, m
     trial = judged(trial_run(tmp_path / "run", served_s), 1.0, 0.9)
     assert trial.attained_ratio == 1.0 and trial.met is met
     assert (trial.served_req_s is None) is met
-    assert _told(trial).endswith("within the targets: met" if met else "req/s were served: missed")
+    assert _trial_text(trial).endswith("within the targets: met" if met else "req/s were served: missed")
 
 
 def test_the_sentence_says_that_the_queue_grew() -> None:

@@ -87,7 +87,7 @@ def open_meter(spec: Spec, context: MeterContext) -> Meter:
         raise MachineError(_absent(context))
     _check_readable(zones)
     if scope == "psys" and not any(z.name == "psys" for z in zones):
-        raise MachineError("--meter rapl:scope=psys: this machine has no psys zone; use rapl:scope=package")
+        raise MachineError("`meter=rapl:scope=psys`: this machine has no psys zone; use rapl:scope=package")
     if scope == "package":
         zones = tuple(z for z in zones if z.name != "psys")
     amd = "AuthenticAMD" in _text(context.proc / "cpuinfo")
