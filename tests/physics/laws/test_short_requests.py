@@ -8,7 +8,7 @@ import joulemill as jm
 from joulemill.catalog.models import find_model, model_names
 
 RECURRENT = [n for n in model_names() if any(word in n for word in ("mamba", "Falcon-H1", "Nemotron", "granite-4"))]
-MODELS = [*RECURRENT, "Qwen/Qwen3-8B", "deepseek-ai/DeepSeek-V3", "Qwen/Qwen3-Next-80B-A3B-Instruct"]
+MODELS = [*RECURRENT[::3], "Qwen/Qwen3-8B", "deepseek-ai/DeepSeek-V3", "Qwen/Qwen3-Next-80B-A3B-Instruct"]
 
 
 def test_recurrent_models_are_there() -> None:
@@ -18,12 +18,10 @@ def test_recurrent_models_are_there() -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_the_lowest_ceiling_holds(name: str) -> None:
     devices = 8 if find_model(name).architecture.is_moe or "Nemotron" in name else 1
-    for device in ("h100-pcie", "mi300x"):
-        for tokens, answer, cached in ((1, 1, 0.0), (4, 1, 0.0), (1, 2, 0.0), (1, 16, 0.0), (20_000, 1, 0.999)):
-            load = {"input_tokens": tokens, "output_tokens": answer, "cached_ratio": cached, "engine": "vllm-0.19"}
-            try:
-                p = jm.predict(name, device, devices=devices, **load)
-            except jm.MemoryShort:
-                continue
-            assert p.answer.prediction.phi.value is not None
-            assert p.answer.prediction.phi.value <= 1.0 + 1e-9, (device, tokens, answer, cached)
+    for tokens, answer, cached in ((1, 1, 0.0), (1, 2, 0.0), (20_000, 1, 0.999)):
+        load = {"input_tokens": tokens, "output_tokens": answer, "cached_ratio": cached, "engine": "vllm-0.19"}
+        try:
+            phi = jm.predict(name, "h100-pcie", devices=devices, **load).phi
+        except jm.MemoryShort:
+            continue
+        assert phi.value is not None and phi.value <= 1.0 + 1e-9, (tokens, answer, cached)
